@@ -1,0 +1,104 @@
+import { GraphError } from '../errors.js';
+import type { Graph, GraphNode, Tensor, Weight } from './graph.js';
+import type { Program, ProgramDim, ProgramLoop, ProgramNode, ProgramValue } from './program.js';
+
+/** Names of the inputs and outputs that let a program take several decode steps in one call. */
+export interface LoopNames {
+  readonly idsOutput: string;
+  readonly idsInput: string;
+  readonly increments: readonly string[];
+  readonly stopOffsets: string;
+  readonly stopIds: string;
+  readonly remaining: string;
+}
+
+export interface LowerOptions {
+  /** Names of the graph's outputs that the program gives; what they do not need is left out. */
+  readonly outputs: readonly string[];
+  /** Name of the program; default: the graph's. */
+  readonly name?: string;
+  /** Overrides the `compute` of every linear (f32, bf16, auto). */
+  readonly compute?: string;
+  readonly loop?: LoopNames;
+  /** Optional inputs that the program keeps. */
+  readonly optional?: readonly string[];
+}
+
+/** Nodes that the wanted values and the states need, in order. */
+function neededNodes(graph: Graph, wanted: ReadonlySet<Tensor>): GraphNode[] {
+  const needed = new Set(wanted);
+  const kept: GraphNode[] = [];
+  for (const node of [...graph.nodes].reverse()) {
+    if (!node.effect && !node.outputs.some((o) => needed.has(o))) continue;
+    kept.push(node);
+    for (const input of node.inputs) if (input !== undefined) needed.add(input);
+  }
+  return kept.reverse();
+}
+
+/** Lowers a graph to the program that computes `outputs`: plain data, independent of the device. */
+export function lower(graph: Graph, options: LowerOptions): Program {
+  const wanted = options.outputs.map((name) => {
+    const value = graph.outputs.get(name);
+    if (value === undefined)
+      throw new GraphError(`graph ${graph.name} has no output ${name}`, { expected: [...graph.outputs.keys()] });
+    return { name, value };
+  });
+  const wantedSet = new Set(wanted.map((w) => w.value));
+  const nodes = neededNodes(graph, wantedSet);
+  const read = new Set(nodes.flatMap((n) => n.inputs));
+
+  const values: ProgramValue[] = [];
+  const dims = new Set<string>();
+  const index = new Map<Tensor, number>();
+  const shapeOf = (t: Tensor): ProgramDim[] =>
+    t.dims.map((d) => {
+      if (d.size !== undefined) return d.size;
+      dims.add(d.name);
+      return d.name;
+    });
+  const indexOf = (t: Tensor | undefined): number => {
+    if (t === undefined || (t.optional === true && options.optional?.includes(t.name) !== true)) return -1;
+    const known = index.get(t);
+    if (known !== undefined) return known;
+    const base = { name: t.name, dtype: t.dtype, shape: shapeOf(t) };
+    values.push(
+      t.kind === 'weight' ? { ...base, kind: 'weight', weight: (t as Weight).expr } : { ...base, kind: t.kind },
+    );
+    index.set(t, values.length - 1);
+    return values.length - 1;
+  };
+
+  const lowered: ProgramNode[] = nodes.map((node) => ({
+    op: node.op,
+    name: node.name,
+    inputs: node.inputs.map(indexOf),
+    outputs: node.outputs.filter((o, i) => i < node.required || wantedSet.has(o) || read.has(o)).map(indexOf),
+    attrs:
+      node.op === 'linear' && options.compute !== undefined ? { ...node.attrs, compute: options.compute } : node.attrs,
+  }));
+  const outputs = wanted.map((w) => ({ name: w.name, value: indexOf(w.value) }));
+  const base: Program = { name: options.name ?? graph.name, dims: [...dims], values, nodes: lowered, outputs };
+  return options.loop === undefined ? base : { ...base, loop: lowerLoop(base, options.loop) };
+}
+
+function lowerLoop(program: Program, loop: LoopNames): ProgramLoop {
+  const input = (name: string): number => {
+    const found = program.values.findIndex((v) => v.kind === 'input' && v.name === name);
+    if (found < 0) throw new GraphError(`loop: program ${program.name} has no input ${name}`);
+    return found;
+  };
+  const ids = program.outputs.find((o) => o.name === loop.idsOutput);
+  if (ids === undefined) throw new GraphError(`loop: program ${program.name} has no output ${loop.idsOutput}`);
+  return {
+    idsOutput: ids.value,
+    idsInput: input(loop.idsInput),
+    // Inputs that this model does not read need not grow.
+    increments: loop.increments
+      .filter((n) => program.values.some((v) => v.kind === 'input' && v.name === n))
+      .map(input),
+    stopOffsets: input(loop.stopOffsets),
+    stopIds: input(loop.stopIds),
+    remaining: input(loop.remaining),
+  };
+}

@@ -1,0 +1,238 @@
+import { Graph, type State, type Tensor, type Weight } from '../graph/graph.js';
+import { type Dim, dim, stepDim } from '../graph/shape.js';
+import { type AttentionOptions, cachedAttention } from '../ops/attention.js';
+import { copyBlocks } from '../ops/copy_blocks.js';
+import { embed } from '../ops/embed.js';
+import { gatherRows } from '../ops/gather_rows.js';
+import { kvWrite, tokenWrite } from '../ops/kv_write.js';
+import { sample } from '../ops/sample.js';
+import { tokenLogprob } from '../ops/token_logprob.js';
+import type { ConfigReader } from '../weights/config.js';
+import type { RopeConfig } from '../weights/rope_config.js';
+import { ropeTableOf } from './rope.js';
+import { type WeightSource, Weights } from './weights.js';
+
+/** Tokens of a KV block, as in native/ops/kv_write.h. */
+export const pageTokens = 32;
+
+/** Layers alike in (kv heads, head size, window) share block tables: one group of KV blocks. */
+export interface CacheGroup {
+  readonly name: string;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly window: number | undefined;
+  layers: number;
+  /** Bytes of one block over all layers. */
+  bytesPerBlock: number;
+  /** Set before lowering: how many blocks the state holds. */
+  readonly blocks: { readonly name: string; size: number };
+}
+
+interface GroupTensors {
+  readonly group: CacheGroup;
+  readonly keys: State<'f32'>;
+  readonly values: State<'f32'>;
+  readonly width: { readonly name: string; size: number };
+  readonly table: Tensor<readonly ['seqs', string], 'i32'>;
+  /** Only where a window must count positions that the cache does not hold (`trace` with holes in its mask). */
+  readonly mask: Tensor<['rows', 'keys'], 'u8'> | undefined;
+}
+
+type Rows<C extends string> = Tensor<['rows', C], 'f32'>;
+
+/**
+ * What a decoder's model function works with: config, weights, the inputs of a step, and the cache. Rows are the tokens
+ * of all sequences of a step one after another; `starts` says where each begins.
+ */
+export class DecoderBuilder {
+  readonly graph: Graph;
+  readonly config: ConfigReader;
+  readonly weights: Weights;
+  /** (rows) */
+  readonly ids: Tensor<['rows'], 'i32'>;
+  /** (rows): position of each token as the model sees it. */
+  readonly positions: Tensor<['rows'], 'i32'>;
+  /** (rows): length of the sequence that a row's rope angles are computed for (dynamic, longrope). */
+  readonly ropeLengths: Tensor<['rows'], 'i32'>;
+  /** (rows): index of each token in the cache of its sequence. */
+  readonly kvPositions: Tensor<['rows'], 'i32'>;
+  readonly seqIds: Tensor<['rows'], 'i32'>;
+  readonly starts: Tensor<['seq_bounds'], 'i32'>;
+  /** (logit_rows): rows that need logits. */
+  readonly logitRows: Tensor<['logit_rows'], 'i32'>;
+  /** Positions that a learned table holds; undefined: rotary or none. */
+  learnedPositions: number | undefined;
+  /** Length above which all keys of a sequence must be made anew with other rope angles (longrope). */
+  ropeSwitch: number | undefined;
+  readonly #groups = new Map<string, GroupTensors>();
+  #tokens: { group: CacheGroup; state: State<'i32'>; table: Tensor<readonly ['seqs', string], 'i32'> } | undefined;
+  #attentions = 0;
+
+  constructor(name: string, config: ConfigReader, source: WeightSource) {
+    this.graph = new Graph(name);
+    this.config = config;
+    this.weights = new Weights(this.graph, source);
+    const rows = stepDim('rows');
+    const input = (n: string): Tensor<['rows'], 'i32'> => this.graph.input(n, 'i32', [rows]);
+    this.ids = input('input_ids');
+    this.positions = input('positions');
+    this.ropeLengths = input('rope_lengths');
+    this.kvPositions = input('kv_positions');
+    this.seqIds = input('seq_ids');
+    this.starts = this.graph.input('starts', 'i32', [stepDim('seq_bounds')]);
+    this.logitRows = this.graph.input('logit_rows', 'i32', [stepDim('logit_rows')]);
+    this.#writeTokens();
+  }
+
+  /** Runs `body` under a name in the graph: layers.0, self_attn. */
+  scoped<R>(name: string, body: () => R): R {
+    return this.graph.scoped(name, body);
+  }
+
+  /** Rows of the token table: (rows) → (rows, cols). */
+  embedTokens<V extends string, C extends string>(table: Weight<[V, C]>): Rows<C> {
+    return this.scoped('embed_tokens', () => embed(this.ids, table));
+  }
+
+  /** Rows of a table of learned positions: (rows) → (rows, cols). */
+  embedPositions<P extends string, C extends string>(table: Weight<[P, C]>): Rows<C> {
+    this.learnedPositions = table.dims[0].size;
+    return this.scoped('embed_positions', () => embed(this.positions, table));
+  }
+
+  /** Cosines and sines of this step for `rope`: (rows, 2 · half), made once for all layers that share them. */
+  ropeTable(rope: RopeConfig, headDim: number, name = 'rope'): Tensor<['rows', 'rope'], 'f32'> {
+    if (rope.type === 'longrope') this.ropeSwitch = rope.originalMaxPositionEmbeddings;
+    return ropeTableOf(this.positions, this.ropeLengths, rope, headDim, name);
+  }
+
+  /** Records hidden_states.N as Hugging Face counts them; a program computes nothing for it unless asked. */
+  hidden(index: number, x: Rows<string>): void {
+    this.graph.output(`hidden_states.${index}`, x as unknown as Tensor);
+  }
+
+  /**
+   * Writes k and v (rows, kv_heads · head_dim) to the cache and attends over it, causally: q (rows, heads · head_dim) →
+   * the same shape. Also records attentions.N.
+   */
+  attention<Q extends string, K extends string>(
+    q: Rows<Q>,
+    k: Rows<K>,
+    v: Rows<string>,
+    options: AttentionOptions,
+  ): Rows<Q> {
+    const { group, keys, values, table, mask } = this.#group(options);
+    const layer = group.layers++;
+    const place = { table, kvPositions: this.kvPositions, seqIds: this.seqIds };
+    kvWrite<'rows'>(k, v, keys, values, place, { layer, kvHeads: options.kvHeads, headDim: options.headDim });
+    const source = { keys, values, layer, table, kvPositions: this.kvPositions, starts: this.starts, mask };
+    const { y, probs } = cachedAttention<'rows'>(q, source, stepDim('keys'), options);
+    this.graph.output(`attentions.${this.#attentions++}`, probs as unknown as Tensor);
+    return y as Rows<Q>;
+  }
+
+  /** Rows that need logits, out of all rows. */
+  logitRowsOf<C extends string>(x: Rows<C>): Tensor<['logit_rows', C], 'f32'> {
+    return this.scoped('logit_rows', () => gatherRows(x, this.logitRows));
+  }
+
+  /** Declares the outputs of a language model: logits, sampled ids, log-probabilities of given targets. */
+  logits<V extends string>(logits: Tensor<['logit_rows', V], 'f32'>): void {
+    const graph = this.graph;
+    graph.output('logits', logits as unknown as Tensor);
+    const targets = graph.input('targets', 'i32', [stepDim('logit_rows')] as const);
+    graph.output(
+      'target_logprobs',
+      tokenLogprob(logits, targets as Tensor<['logit_rows'], 'i32'>) as unknown as Tensor,
+    );
+    const tokens = this.#tokens!;
+    const made = this.scoped('sample', () =>
+      sample(logits, {
+        rows: this.logitRows,
+        kvPositions: this.kvPositions,
+        seqIds: this.seqIds,
+        tokens: tokens.state,
+        table: tokens.table,
+      }),
+    );
+    for (const [name, value] of Object.entries({
+      ids: made.ids,
+      logprobs: made.logprobs,
+      top_ids: made.topIds,
+      top_logprobs: made.topLogprobs,
+      mu: made.mu,
+    })) {
+      graph.output(name, value as unknown as Tensor);
+    }
+  }
+
+  /** All cache groups, the plane of token ids last; sizes are final. */
+  finish(): CacheGroup[] {
+    for (const { group, width } of this.#groups.values()) {
+      width.size = group.layers * group.kvHeads * group.headDim * pageTokens;
+      group.bytesPerBlock = 2 * 4 * width.size;
+    }
+    return [...[...this.#groups.values()].map((g) => g.group), this.#tokens!.group];
+  }
+
+  #newGroup(name: string, options: { kvHeads: number; headDim: number; window: number | undefined }): CacheGroup {
+    return { name, ...options, layers: 0, bytesPerBlock: 4 * pageTokens, blocks: { name: `${name}_blocks`, size: 1 } };
+  }
+
+  #table(name: string): Tensor<readonly ['seqs', string], 'i32'> {
+    return this.graph.input(`table_${name}`, 'i32', [stepDim('seqs'), stepDim(`${name}_columns`)] as const);
+  }
+
+  #copies(name: string): Tensor<[string, string], 'i32'> {
+    return this.graph.input(`copies_${name}`, 'i32', [
+      stepDim(`${name}_copies`),
+      dim('pair', 2),
+    ] as const) as unknown as Tensor<[string, string], 'i32'>;
+  }
+
+  #mask(name: string, window: number | undefined): Tensor<['rows', 'keys'], 'u8'> | undefined {
+    if (window === undefined) return undefined;
+    return this.graph.optionalInput(`mask_${name}`, 'u8', [stepDim('rows'), stepDim('keys')] as const) as Tensor<
+      ['rows', 'keys'],
+      'u8'
+    >;
+  }
+
+  #group(options: AttentionOptions): GroupTensors {
+    const key = `${options.kvHeads} ${options.headDim} ${options.window ?? 'all'}`;
+    const known = this.#groups.get(key);
+    if (known !== undefined) return known;
+    const name = `kv${this.#groups.size}`;
+    const group = this.#newGroup(name, { kvHeads: options.kvHeads, headDim: options.headDim, window: options.window });
+    const width = { name: `${name}_width`, size: 1 };
+    const state = (part: string): State<'f32'> =>
+      this.graph.state(`${name}.${part}`, 'f32', [group.blocks as Dim, width as Dim]);
+    const made: GroupTensors = {
+      group,
+      keys: state('keys'),
+      values: state('values'),
+      width,
+      table: this.#table(name),
+      mask: this.#mask(name, options.window),
+    };
+    const copies = this.#copies(name);
+    copyBlocks(made.keys, copies);
+    copyBlocks(made.values, copies);
+    this.#groups.set(key, made);
+    return made;
+  }
+
+  #writeTokens(): void {
+    const group = this.#newGroup('tokens', { kvHeads: 0, headDim: 0, window: undefined });
+    const state = this.graph.state('tokens', 'i32', [group.blocks as Dim, dim('page', pageTokens)]);
+    this.#tokens = { group, state, table: this.#table('tokens') };
+    this.scoped('tokens', () => {
+      copyBlocks(state, this.#copies('tokens'));
+      tokenWrite<'rows'>(this.ids, state, {
+        table: this.#tokens!.table,
+        kvPositions: this.kvPositions,
+        seqIds: this.seqIds,
+      });
+    });
+  }
+}

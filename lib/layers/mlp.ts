@@ -1,0 +1,18 @@
+import type { Tensor } from '../graph/graph.js';
+import type { Dim } from '../graph/shape.js';
+import { type Activation, gated } from '../ops/elementwise.js';
+import { project } from './project.js';
+import type { Weights } from './weights.js';
+
+/** down_proj(fn(gate_proj(x)) · up_proj(x)): SwiGLU and GeGLU (Shazeer 2020); x (rows, hidden) → (rows, hidden). */
+export function gatedMlp<R extends string, H extends string>(
+  w: Weights,
+  x: Tensor<[R, H], 'f32'>,
+  ffn: Dim<string>,
+  fn: Activation,
+  bias = false,
+): Tensor<[R, H], 'f32'> {
+  const gate = project(w, 'gate_proj', x, ffn, { bias }); // (rows, ffn)
+  const up = project(w, 'up_proj', x, ffn, { bias }); // (rows, ffn)
+  return project(w, 'down_proj', gated(gate, up, fn), x.dims[1], { bias }); // (rows, hidden)
+}

@@ -1,0 +1,168 @@
+import { TensorMissingError, TensorShapeError, TensorUnusedError, UnsupportedError } from '../errors.js';
+import { isWeightDType } from '../graph/dtype.js';
+import type { Graph, Weight } from '../graph/graph.js';
+import type { Dim } from '../graph/shape.js';
+import { permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
+
+/** One tensor of a checkpoint as a source can give it. */
+export interface SourceTensor {
+  /** Name under which the file holds it. */
+  readonly name: string;
+  readonly dtype: string;
+  /** Outermost first. */
+  readonly shape: readonly number[];
+  /** The stored bytes as a matrix of these sizes; their product is that of `shape`. */
+  expr(dtype: WeightExpr['dtype'], rows: number, cols: number): WeightExpr;
+}
+
+/** Where a model's weights come from, under Hugging Face's published names. */
+export interface WeightSource {
+  /** gguf: norms of Gemma hold 1 + w, GPT-2's matrices are (out, in), llama's q and k rows are interleaved. */
+  readonly kind: 'safetensors' | 'gguf' | 'random';
+  /** For messages. */
+  readonly file: string;
+  /** Names as the file has them. */
+  readonly names: Iterable<string>;
+  /** Undefined: no such tensor. */
+  find(name: string): SourceTensor | undefined;
+}
+
+export interface MatrixOptions {
+  /** The file holds (in, out), as GPT-2's Conv1D does; in GGUF it is (out, in) all the same. */
+  readonly conv1d?: boolean;
+  /** Only rows begin … of a fused tensor with `of` rows in all. */
+  readonly part?: { readonly begin: number; readonly of: number };
+  /** Heads whose rows GGUF stores interleaved. */
+  readonly ggufHeads?: number | undefined;
+}
+
+interface Shared {
+  readonly used: Set<string>;
+  readonly made: Map<string, Weight>;
+}
+
+/** A cursor over published tensor names: `weights.at('model.layers.0').at('self_attn').matrix('q_proj.weight', …)`. */
+export class Weights {
+  readonly source: WeightSource;
+  readonly prefix: string;
+  readonly #graph: Graph;
+  readonly #shared: Shared;
+
+  constructor(graph: Graph, source: WeightSource, prefix = '', shared: Shared = { used: new Set(), made: new Map() }) {
+    this.#graph = graph;
+    this.source = source;
+    this.prefix = prefix;
+    this.#shared = shared;
+  }
+
+  at(name: string): Weights {
+    return new Weights(this.#graph, this.source, this.#full(name), this.#shared);
+  }
+
+  /** Goes into `name` if the checkpoint's names start with it: files with and without the base model's prefix. */
+  atIfPresent(name: string): Weights {
+    if (this.source.kind === 'random' || this.source.kind === 'gguf') return this.at(name);
+    for (const n of this.source.names) if (n.startsWith(`${this.#full(name)}.`)) return this.at(name);
+    return this;
+  }
+
+  has(name: string): boolean {
+    return this.source.find(this.#full(name)) !== undefined;
+  }
+
+  /** A vector (n): norm weight or bias. */
+  vector<N extends string>(name: string, n: Dim<N>, options: MatrixOptions = {}): Weight<[N]> {
+    const full = this.#full(name);
+    return this.#remember<[N]>(full, [n], options, () => {
+      const size = n.size ?? 0;
+      const stored = options.part?.of ?? size;
+      const tensor = this.#find(full, [stored]);
+      let expr = tensor.expr(this.#dtype(full, tensor), stored, 1);
+      if (this.source.kind === 'gguf' && options.ggufHeads !== undefined) expr = permuteRows(expr, options.ggufHeads);
+      return options.part === undefined ? expr : sliceRows(expr, options.part.begin, size);
+    });
+  }
+
+  /** A matrix (out, in) for `linear` or `embed`. */
+  matrix<O extends string, I extends string>(
+    name: string,
+    out: Dim<O>,
+    into: Dim<I>,
+    options: MatrixOptions = {},
+  ): Weight<[O, I]> {
+    const full = this.#full(name);
+    return this.#remember<[O, I]>(full, [out, into], options, () => {
+      const [rows, cols] = [options.part?.of ?? out.size ?? 0, into.size ?? 0];
+      const turned = options.conv1d === true && this.source.kind !== 'gguf';
+      const tensor = this.#find(full, turned ? [cols, rows] : [rows, cols]);
+      const dtype = this.#dtype(full, tensor);
+      let expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
+      if (this.source.kind === 'gguf' && options.ggufHeads !== undefined) expr = permuteRows(expr, options.ggufHeads);
+      return options.part === undefined ? expr : sliceRows(expr, options.part.begin, out.size ?? 0);
+    });
+  }
+
+  /** Throws a TensorUnusedError that lists what no weight came from, but for names that match `ignored`. */
+  checkUsed(ignored: readonly RegExp[]): void {
+    const unused = [...this.source.names].filter((n) => !this.#shared.used.has(n) && !ignored.some((r) => r.test(n)));
+    if (unused.length === 0) return;
+    throw new TensorUnusedError(
+      `${unused.length} tensors are not part of this architecture: ${unused.slice(0, 20).join(', ')}${unused.length > 20 ? ', …' : ''}`,
+      {
+        file: this.source.file,
+        hint: 'Ignoring weights would give silently wrong results',
+      },
+    );
+  }
+
+  #full(name: string): string {
+    return this.prefix === '' ? name : `${this.prefix}.${name}`;
+  }
+
+  #find(full: string, expected: readonly number[]): SourceTensor {
+    const tensor = this.source.find(full);
+    if (tensor === undefined) {
+      throw new TensorMissingError('is not in the checkpoint', {
+        file: this.source.file,
+        tensor: full,
+        expected: `shape [${expected.join(', ')}]`,
+      });
+    }
+    // A vector may be stored with extra dims of 1.
+    const found = tensor.shape.filter(
+      (d, i) => d !== 1 || (expected.length === tensor.shape.length && expected[i] === 1),
+    );
+    if (found.length !== expected.length || found.some((d, i) => d !== expected[i])) {
+      throw new TensorShapeError('has another shape than the config implies', {
+        file: this.source.file,
+        tensor: full,
+        expected: `[${expected.join(', ')}]`,
+        found: `[${tensor.shape.join(', ')}]`,
+      });
+    }
+    this.#shared.used.add(tensor.name);
+    return tensor;
+  }
+
+  #dtype(full: string, tensor: SourceTensor): WeightExpr['dtype'] {
+    if (isWeightDType(tensor.dtype)) return tensor.dtype;
+    throw new UnsupportedError(`weights of type ${tensor.dtype} are not supported yet`, {
+      file: this.source.file,
+      tensor: full,
+    });
+  }
+
+  #remember<S extends readonly string[]>(
+    full: string,
+    dims: readonly Dim[],
+    options: MatrixOptions,
+    make: () => WeightExpr,
+  ): Weight<S> {
+    const key = `${full} ${options.part?.begin ?? ''}`;
+    const known = this.#shared.made.get(key);
+    if (known?.dims.every((d, i) => d.name === dims[i]?.name)) return known as unknown as Weight<S>;
+    const weight = this.#graph.weight<readonly string[]>(full, make(), dims as Weight['dims']);
+    this.#shared.made.set(key, weight);
+    return weight as unknown as Weight<S>;
+  }
+}

@@ -1,0 +1,61 @@
+import type { DecoderBuilder } from '../layers/decoder.js';
+
+/** GGUF's names for one architecture: patterns with * for the layer number, Hugging Face's name → GGUF's. */
+export interface GgufNames {
+  /** general.architecture */
+  readonly arch: readonly string[];
+  readonly names: Readonly<Record<string, string>>;
+}
+
+/** A model family: a function from config and weights to a graph, and the names under which files know it. */
+export interface Architecture {
+  /** Names in `architectures` of config.json. */
+  readonly classes: readonly string[];
+  /** `model_type` of config.json. */
+  readonly modelType: string;
+  readonly build: (m: DecoderBuilder) => void;
+  /** Stored tensors that are not weights (buffers): accepted and not read. */
+  readonly ignored?: readonly RegExp[];
+  readonly gguf?: GgufNames;
+}
+
+/** GGUF name of a Hugging Face name, or undefined where the table has none. */
+export function ggufName(names: GgufNames, name: string): string | undefined {
+  const exact = names.names[name];
+  if (exact !== undefined) return exact;
+  const layer = /\.(\d+)\./.exec(name);
+  if (layer === null) return undefined;
+  const pattern = name.replace(layer[0], '.*.');
+  return names.names[pattern]?.replace('*', layer[1]!);
+}
+
+/** The names that llama.cpp gives to decoders with Llama's layout. */
+export const llamaGgufNames: Readonly<Record<string, string>> = {
+  'model.embed_tokens.weight': 'token_embd.weight',
+  'model.norm.weight': 'output_norm.weight',
+  'lm_head.weight': 'output.weight',
+  'model.layers.*.input_layernorm.weight': 'blk.*.attn_norm.weight',
+  'model.layers.*.self_attn.q_proj.weight': 'blk.*.attn_q.weight',
+  'model.layers.*.self_attn.k_proj.weight': 'blk.*.attn_k.weight',
+  'model.layers.*.self_attn.v_proj.weight': 'blk.*.attn_v.weight',
+  'model.layers.*.self_attn.o_proj.weight': 'blk.*.attn_output.weight',
+  'model.layers.*.self_attn.q_proj.bias': 'blk.*.attn_q.bias',
+  'model.layers.*.self_attn.k_proj.bias': 'blk.*.attn_k.bias',
+  'model.layers.*.self_attn.v_proj.bias': 'blk.*.attn_v.bias',
+  'model.layers.*.self_attn.o_proj.bias': 'blk.*.attn_output.bias',
+  'model.layers.*.post_attention_layernorm.weight': 'blk.*.ffn_norm.weight',
+  'model.layers.*.mlp.gate_proj.weight': 'blk.*.ffn_gate.weight',
+  'model.layers.*.mlp.up_proj.weight': 'blk.*.ffn_up.weight',
+  'model.layers.*.mlp.down_proj.weight': 'blk.*.ffn_down.weight',
+  'model.layers.*.mlp.gate_proj.bias': 'blk.*.ffn_gate.bias',
+  'model.layers.*.mlp.up_proj.bias': 'blk.*.ffn_up.bias',
+  'model.layers.*.mlp.down_proj.bias': 'blk.*.ffn_down.bias',
+};
+
+/** The same for decoders with norms on both sides of each block. */
+export const sandwichGgufNames: Readonly<Record<string, string>> = {
+  ...llamaGgufNames,
+  'model.layers.*.post_attention_layernorm.weight': 'blk.*.post_attention_norm.weight',
+  'model.layers.*.pre_feedforward_layernorm.weight': 'blk.*.ffn_norm.weight',
+  'model.layers.*.post_feedforward_layernorm.weight': 'blk.*.post_ffw_norm.weight',
+};

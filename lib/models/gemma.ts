@@ -1,0 +1,58 @@
+import { dim } from '../graph/shape.js';
+import type { DecoderBuilder } from '../layers/decoder.js';
+import { languageHead, tokenTables } from '../layers/language_head.js';
+import { gatedMlp } from '../layers/mlp.js';
+import { project } from '../layers/project.js';
+import { ropeTableOf } from '../layers/rope.js';
+import { add, rmsNorm, rope, scale } from '../ops/index.js';
+import { type Architecture, llamaGgufNames } from './architecture.js';
+
+/** GemmaForCausalLM: Llama's layout, embeddings times √hidden, norms by 1 + weight, GeGLU (Gemma Team 2024). */
+function build(m: DecoderBuilder): void {
+  const c = m.config;
+  c.only('use_bidirectional_attention', false, 'attention is causal');
+  const [heads, kvHeads, headDim] = [c.int('num_attention_heads'), c.int('num_key_value_heads'), c.headDim()];
+  const hidden = dim('hidden', c.int('hidden_size'));
+  const ffn = dim('ffn', c.int('intermediate_size'));
+  const vocab = dim('vocab', c.int('vocab_size'));
+  const qDim = dim('q', heads * headDim);
+  const kvDim = dim('kv', kvHeads * headDim);
+  const [bias, layers] = [c.bool('attention_bias'), c.int('num_hidden_layers')];
+  // The published files say "gelu" and mean its tanh form.
+  const named = c.activation('hidden_act');
+  const fn = named === 'gelu' ? 'gelu_tanh' : named;
+
+  const w = m.weights.atIfPresent('model');
+  const norm = { eps: c.num('rms_norm_eps'), offset: w.source.kind === 'gguf' ? 0 : 1 }; // GGUF stores 1 + weight
+  const { table, head } = tokenTables(m, w, 'embed_tokens.weight', vocab, hidden);
+  let x = m.scoped('embed_tokens', () => scale(m.embedTokens(table), Math.sqrt(c.int('hidden_size')))); // (rows, hidden)
+  const turns = ropeTableOf(m.positions, m.ropeLengths, c.rope(), headDim); // (rows, 2 · rope half)
+  m.hidden(0, x);
+  for (let i = 0; i < layers; i++) {
+    const l = w.at(`layers.${i}`);
+    x = m.scoped(`layers.${i}`, () => {
+      const a = l.at('self_attn');
+      const h = rmsNorm(x, l.vector('input_layernorm.weight', hidden), norm);
+      const q = project(a, 'q_proj', h, qDim, { bias }); // (rows, heads · head_dim)
+      const k = project(a, 'k_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
+      const v = project(a, 'v_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
+      const y = m.attention(rope(q, turns, headDim), rope(k, turns, headDim), v, { heads, kvHeads, headDim });
+      const attended = add(x, project(a, 'o_proj', y, hidden, { bias })); // (rows, hidden)
+
+      const n = rmsNorm(attended, l.vector('post_attention_layernorm.weight', hidden), norm);
+      return add(attended, gatedMlp(l.at('mlp'), n, ffn, fn));
+    });
+    if (i + 1 < layers) m.hidden(i + 1, x);
+  }
+  const last = m.scoped('norm', () => rmsNorm(x, w.vector('norm.weight', hidden), norm));
+  m.hidden(layers, last);
+  languageHead(m, last, head); // (logit_rows, vocab)
+}
+
+export const gemma: Architecture = {
+  classes: ['GemmaForCausalLM'],
+  modelType: 'gemma',
+  build,
+  ignored: [/\.rotary_emb\.inv_freq$/],
+  gguf: { arch: ['gemma'], names: llamaGgufNames },
+};

@@ -1,0 +1,54 @@
+import { dim } from '../graph/shape.js';
+import type { DecoderBuilder } from '../layers/decoder.js';
+import { languageHead, tokenTables } from '../layers/language_head.js';
+import { gatedMlp } from '../layers/mlp.js';
+import { project } from '../layers/project.js';
+import { ropeTableOf } from '../layers/rope.js';
+import { add, rmsNorm, rope } from '../ops/index.js';
+import { type Architecture, llamaGgufNames } from './architecture.js';
+
+/** Qwen2ForCausalLM (Qwen2, Qwen2.5): Llama with biases on q, k and v only; upper layers may slide (Yang et al. 2024). */
+function build(m: DecoderBuilder): void {
+  const c = m.config;
+  const [heads, kvHeads, headDim] = [c.int('num_attention_heads'), c.int('num_key_value_heads'), c.headDim()];
+  const hidden = dim('hidden', c.int('hidden_size'));
+  const ffn = dim('ffn', c.int('intermediate_size'));
+  const vocab = dim('vocab', c.int('vocab_size'));
+  const qDim = dim('q', heads * headDim);
+  const kvDim = dim('kv', kvHeads * headDim);
+  const [fn, norm, types] = [c.activation(), { eps: c.num('rms_norm_eps') }, c.layerTypes()];
+
+  const w = m.weights.atIfPresent('model');
+  const { table, head } = tokenTables(m, w, 'embed_tokens.weight', vocab, hidden);
+  let x = m.embedTokens(table); // (rows, hidden)
+  const turns = ropeTableOf(m.positions, m.ropeLengths, c.rope(), headDim); // (rows, 2 · rope half)
+  m.hidden(0, x);
+  for (const [i, type] of types.entries()) {
+    const l = w.at(`layers.${i}`);
+    const window = type === 'sliding_attention' ? c.slidingWindow() : undefined;
+    x = m.scoped(`layers.${i}`, () => {
+      const a = l.at('self_attn');
+      const h = rmsNorm(x, l.vector('input_layernorm.weight', hidden), norm);
+      const q = project(a, 'q_proj', h, qDim, { bias: true }); // (rows, heads · head_dim)
+      const k = project(a, 'k_proj', h, kvDim, { bias: true }); // (rows, kv_heads · head_dim)
+      const v = project(a, 'v_proj', h, kvDim, { bias: true }); // (rows, kv_heads · head_dim)
+      const y = m.attention(rope(q, turns, headDim), rope(k, turns, headDim), v, { heads, kvHeads, headDim, window });
+      const attended = add(x, project(a, 'o_proj', y, hidden)); // (rows, hidden)
+
+      const n = rmsNorm(attended, l.vector('post_attention_layernorm.weight', hidden), norm);
+      return add(attended, gatedMlp(l.at('mlp'), n, ffn, fn));
+    });
+    if (i + 1 < types.length) m.hidden(i + 1, x);
+  }
+  const last = m.scoped('norm', () => rmsNorm(x, w.vector('norm.weight', hidden), norm));
+  m.hidden(types.length, last);
+  languageHead(m, last, head); // (logit_rows, vocab)
+}
+
+export const qwen2: Architecture = {
+  classes: ['Qwen2ForCausalLM'],
+  modelType: 'qwen2',
+  build,
+  ignored: [/\.rotary_emb\.inv_freq$/],
+  gguf: { arch: ['qwen2'], names: llamaGgufNames },
+};

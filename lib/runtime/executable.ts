@@ -1,0 +1,129 @@
+import { DisposedError, fromNative, InputError } from '../errors.js';
+import { makeArray } from '../graph/dtype.js';
+import type { Program } from '../graph/program.js';
+import { findDevice } from './devices.js';
+import {
+  type InputArray,
+  type NativeExecutable,
+  type NativeModel,
+  type NodeProfile,
+  native,
+  type StepResult,
+} from './native.js';
+
+export interface OpenOptions {
+  /** Threads that one step may use; default: physical cores that affinity and cgroup quota allow. */
+  readonly threads?: number | undefined;
+  /** Steps of models with a higher priority run first; default 0. */
+  readonly priority?: number | undefined;
+}
+
+export type Inputs = Readonly<Record<string, InputArray>>;
+
+/** Packed weights and state on one device; programs compiled from it share them. */
+export class DeviceModel {
+  readonly device: string;
+  readonly #native: NativeModel;
+  #disposed = false;
+
+  private constructor(device: string, model: NativeModel) {
+    this.device = device;
+    this.#native = model;
+  }
+
+  static async open(device: string, options: OpenOptions = {}): Promise<DeviceModel> {
+    findDevice(device);
+    const given = Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined));
+    return new DeviceModel(device, await native().open(device, given).catch(rethrow));
+  }
+
+  /** Reads and packs the weights that the program names (once per process) and makes it runnable. */
+  async compile(program: Program): Promise<Executable> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    const io: Record<string, InputArray> = {};
+    const made = await this.#native.compile(program, io).catch(rethrow);
+    return new Executable(program, made, io);
+  }
+
+  /** Bytes of weights read so far and in all. */
+  progress(): { done: number; total: number } {
+    const [done, total] = this.#native.progress();
+    return { done, total };
+  }
+
+  cancel(): void {
+    this.#native.cancel();
+  }
+
+  memory(): { weightBytes: number; stateBytes: number } {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    return this.#native.info();
+  }
+
+  /** Rejects queued steps, lets the running one finish, then frees. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#native.dispose().catch(rethrow);
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw fromNative(error);
+}
+
+/** A compiled program. Inputs are copied before `run` returns, so their arrays may be filled again at once. */
+export class Executable {
+  readonly program: Program;
+  readonly #native: NativeExecutable;
+  readonly #io: Record<string, InputArray>;
+
+  constructor(program: Program, made: NativeExecutable, io: Record<string, InputArray>) {
+    this.program = program;
+    this.#native = made;
+    this.#io = io;
+  }
+
+  /** One step: sizes of the step's dims by name, input arrays by name; k > 1: that many decode steps in one call. */
+  run(dims: Readonly<Record<string, number>>, inputs: Inputs, k = 1): Promise<StepResult> {
+    try {
+      return this.#native.run(this.#bind(dims, inputs), k).catch(rethrow);
+    } catch (error) {
+      return Promise.reject(fromNative(error));
+    }
+  }
+
+  /** As `run`, but blocks the calling thread. */
+  runSync(dims: Readonly<Record<string, number>>, inputs: Inputs, k = 1): StepResult {
+    try {
+      return this.#native.runSync(this.#bind(dims, inputs), k);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** Time per node so far, and the arena's size; `on` starts or stops timing. */
+  profile(on?: boolean): { nodes: NodeProfile[]; arenaBytes: number; steps: number } {
+    return on === undefined ? this.#native.profile() : this.#native.profile(on);
+  }
+
+  cancel(): void {
+    this.#native.cancel();
+  }
+
+  dispose(): void {
+    this.#native.dispose();
+  }
+
+  #bind(dims: Readonly<Record<string, number>>, inputs: Inputs): number[] {
+    for (const value of this.program.values) {
+      if (value.kind !== 'input') continue;
+      this.#io[value.name] = inputs[value.name] ?? makeArray(value.dtype, 0);
+    }
+    return this.program.dims.map((name) => {
+      const size = dims[name];
+      if (size === undefined) throw new InputError(`dim ${name} of program ${this.program.name} has no size`);
+      return size;
+    });
+  }
+}

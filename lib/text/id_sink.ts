@@ -1,0 +1,28 @@
+/** A growing list of ids. */
+export class IdSink {
+  private ids = new Int32Array(256);
+  length = 0;
+
+  push(id: number): void {
+    if (this.length === this.ids.length) this.grow(1);
+    this.ids[this.length] = id;
+    this.length += 1;
+  }
+
+  pushAll(ids: Int32Array | readonly number[]): void {
+    if (this.length + ids.length > this.ids.length) this.grow(ids.length);
+    this.ids.set(ids, this.length);
+    this.length += ids.length;
+  }
+
+  /** Ids from `start` on, as a copy. */
+  slice(start: number): Int32Array {
+    return this.ids.slice(start, this.length);
+  }
+
+  private grow(extra: number): void {
+    const larger = new Int32Array(Math.max(this.length + extra, 2 * this.ids.length));
+    larger.set(this.ids);
+    this.ids = larger;
+  }
+}

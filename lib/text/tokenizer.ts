@@ -1,0 +1,135 @@
+/**
+ * Tokenizers: text ↔ token ids. Vocabularies are parsed and texts are encoded in one worker thread per process,
+ * so that neither a 150k-token vocabulary nor a megabyte of text blocks the event loop. Decoding works on byte tables
+ * kept here: it is synchronous and streams.
+ */
+import { InputError, OptionError } from '../errors.js';
+import { DetokenizerStream, TokenTable } from './detokenizer.js';
+import { checkSegments, checkText } from './limits.js';
+import type { ChatTemplateSource, LoadResult, Segment } from './protocol.js';
+import { type TokenizerSource, textWorker } from './text_worker.js';
+
+export { DetokenizerStream } from './detokenizer.js';
+export type { ChatTemplateSource, Segment } from './protocol.js';
+export type { GgufMetadata, TokenizerSource } from './text_worker.js';
+
+export interface EncodeOptions {
+  /** Whether special tokens spelled in the text become their ids (template text). Default false: user text cannot inject them. */
+  readonly specialTokens?: boolean;
+  /** Whether BOS, EOS and the like are added as the tokenizer's post-processor says. Default true. */
+  readonly addSpecial?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out of the text. Default false. */
+  readonly skipSpecial?: boolean;
+}
+
+export interface Tokenizer {
+  /** Highest id + 1. */
+  readonly vocabSize: number;
+  readonly bosId: number | undefined;
+  /** Ids that end a text by the tokenizer's own files; `generation_config.json` may name more. */
+  readonly eosIds: readonly number[];
+  readonly padId: number | undefined;
+  readonly unkId: number | undefined;
+  /** Ids of all tokens marked special. */
+  readonly specialIds: readonly number[];
+  /** Named special tokens as strings: `bos_token`, `eos_token`, `pad_token`, …, for chat templates. */
+  readonly specialTokens: Readonly<Record<string, string>>;
+  /** Chat templates found beside the tokenizer, the one to prefer first. */
+  readonly chatTemplates: readonly ChatTemplateSource[];
+  /** Text → ids, `Int32Array(tokens)`. Never blocks the event loop. Lone surrogates become U+FFFD. */
+  encode(text: string, options?: EncodeOptions): Promise<Int32Array>;
+  /**
+   * One text given in parts of different trust → ids. The parts are tokenised as one text, but a special token counts
+   * only where it lies wholly inside one part with `special: true`. `addSpecial` defaults to false: a chat template
+   * spells its own BOS.
+   */
+  encodeSegments(segments: readonly Segment[], options?: { readonly addSpecial?: boolean }): Promise<Int32Array>;
+  /** Ids → text; invalid UTF-8 becomes U+FFFD. Throws InputError for an id outside the vocabulary. */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** Incremental `decode`: the pieces joined equal `decode` of all ids. */
+  stream(options?: DecodeOptions): DetokenizerStream;
+  idToToken(id: number): string | undefined;
+  tokenToId(token: string): number | undefined;
+  /** Frees the tables in the worker. An idle worker never keeps the process alive. */
+  close(): void;
+}
+
+class WorkerTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number | undefined;
+  readonly eosIds: readonly number[];
+  readonly padId: number | undefined;
+  readonly unkId: number | undefined;
+  readonly specialIds: readonly number[];
+  readonly specialTokens: Readonly<Record<string, string>>;
+  readonly chatTemplates: readonly ChatTemplateSource[];
+  private readonly table: TokenTable;
+  private readonly handle: number;
+
+  constructor(handle: number, loaded: LoadResult) {
+    this.handle = handle;
+    this.table = new TokenTable(loaded.table);
+    this.vocabSize = loaded.table.vocabSize;
+    this.bosId = loaded.bosId;
+    this.eosIds = loaded.eosIds;
+    this.padId = loaded.padId;
+    this.unkId = loaded.unkId;
+    this.specialIds = loaded.specialIds;
+    this.specialTokens = loaded.specialTokens;
+    this.chatTemplates = loaded.chatTemplates;
+  }
+
+  async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+    const { specialTokens = false, addSpecial = true, ...rest } = options;
+    const unknown = Object.keys(rest)[0];
+    if (unknown !== undefined) throw new OptionError(`encode: unknown option ${unknown}`, { name: unknown });
+    checkText(text);
+    return textWorker().encode(this.handle, [{ text, special: specialTokens }], addSpecial, false);
+  }
+
+  async encodeSegments(
+    segments: readonly Segment[],
+    options: { readonly addSpecial?: boolean } = {},
+  ): Promise<Int32Array> {
+    return textWorker().encode(this.handle, checkSegments(segments), options.addSpecial ?? false, true);
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const stream = this.stream(options);
+    const pieces: string[] = [];
+    for (let i = 0; i < ids.length; i += 1) pieces.push(stream.push(ids[i] as number));
+    pieces.push(stream.flush());
+    return pieces.join('');
+  }
+
+  stream(options: DecodeOptions = {}): DetokenizerStream {
+    return new DetokenizerStream(this.table, options.skipSpecial ?? false);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.table.token(id);
+  }
+
+  tokenToId(token: string): number | undefined {
+    if (typeof token !== 'string') throw new InputError('tokenToId takes a string', { found: typeof token });
+    return this.table.id(token);
+  }
+
+  close(): void {
+    textWorker().unload(this.handle);
+  }
+}
+
+/**
+ * Loads a tokenizer from a folder (`tokenizer.json`; or `vocab.json` + `merges.txt`; or `vocab.txt`; with
+ * `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `chat_template.jinja` beside them) or from
+ * GGUF metadata. Truncation and padding sections of tokenizer.json are ignored on purpose: lengths are the caller's.
+ * Errors: ModelNotFoundError, TokenizerError (broken files), UnsupportedError (kinds that Verdant does not know).
+ */
+export async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer> {
+  const { handle, loaded } = await textWorker().load(source);
+  return new WorkerTokenizer(handle, loaded);
+}

@@ -1,0 +1,200 @@
+/**
+ * What a field of config.json is when it is absent, per model type: the defaults of the Config classes of Hugging Face
+ * transformers (5.18; 4.x has the same). Derived ones are computed: key/value heads, head size, layer types.
+ * `null` means "not used", as in the classes.
+ */
+import type { RawConfig, RawValue } from './types.js';
+
+const kCommon = {
+  rope_theta: 10_000,
+  tie_word_embeddings: false,
+  hidden_act: 'silu',
+  rms_norm_eps: 1e-6,
+  attention_bias: false,
+  num_key_value_heads: null,
+  head_dim: null,
+  pad_token_id: null,
+  bos_token_id: 1,
+  eos_token_id: 2,
+  initializer_range: 0.02,
+} as const;
+
+const kQwen = {
+  ...kCommon,
+  vocab_size: 151_936,
+  hidden_size: 4096,
+  intermediate_size: 22_016,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  num_key_value_heads: 32,
+  max_position_embeddings: 32_768,
+  use_sliding_window: false,
+  sliding_window: 4096,
+  max_window_layers: 28,
+  layer_types: null,
+  bos_token_id: null,
+  eos_token_id: null,
+} as const;
+
+const kGemma = {
+  ...kCommon,
+  head_dim: 256,
+  tie_word_embeddings: true,
+  pad_token_id: 0,
+  eos_token_id: 1,
+  bos_token_id: 2,
+  use_bidirectional_attention: null,
+} as const;
+
+const kGemma2 = {
+  ...kGemma,
+  vocab_size: 256_000,
+  hidden_size: 2304,
+  intermediate_size: 9216,
+  num_hidden_layers: 26,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  hidden_activation: 'gelu_pytorch_tanh',
+  max_position_embeddings: 8192,
+  query_pre_attn_scalar: 256,
+  sliding_window: 4096,
+  layer_types: null,
+  attn_logit_softcapping: 50,
+  final_logit_softcapping: 30,
+} as const;
+
+export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign(Object.create(null), {
+  gpt2: {
+    vocab_size: 50_257,
+    n_positions: 1024,
+    n_embd: 768,
+    n_layer: 12,
+    n_head: 12,
+    n_inner: null,
+    activation_function: 'gelu_new',
+    layer_norm_epsilon: 1e-5,
+    initializer_range: 0.02,
+    scale_attn_weights: true,
+    scale_attn_by_inverse_layer_idx: false,
+    reorder_and_upcast_attn: false,
+    add_cross_attention: false,
+    tie_word_embeddings: true,
+    pad_token_id: null,
+    bos_token_id: 50_256,
+    eos_token_id: 50_256,
+  },
+  llama: {
+    ...kCommon,
+    vocab_size: 32_000,
+    hidden_size: 4096,
+    intermediate_size: 11_008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    max_position_embeddings: 2048,
+    mlp_bias: false,
+    pretraining_tp: 1,
+  },
+  mistral: {
+    ...kCommon,
+    vocab_size: 32_000,
+    hidden_size: 4096,
+    intermediate_size: 14_336,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    max_position_embeddings: 131_072,
+    sliding_window: 4096,
+  },
+  // Qwen2's attention always has q/k/v biases and none on the output; its head size is hidden_size / heads.
+  qwen2: kQwen,
+  qwen3: { ...kQwen, head_dim: 128 },
+  phi3: {
+    ...kCommon,
+    vocab_size: 32_064,
+    hidden_size: 3072,
+    intermediate_size: 8192,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: 4096,
+    original_max_position_embeddings: 4096,
+    partial_rotary_factor: 1,
+    sliding_window: null,
+    pad_token_id: 32_000,
+    eos_token_id: 32_000,
+  },
+  // Gemma's files say hidden_act "gelu" beside hidden_activation null: see ConfigReader.activation.
+  gemma: {
+    ...kGemma,
+    vocab_size: 256_000,
+    hidden_size: 3072,
+    intermediate_size: 24_576,
+    num_hidden_layers: 28,
+    num_attention_heads: 16,
+    num_key_value_heads: 16,
+    hidden_act: 'gelu_pytorch_tanh',
+    max_position_embeddings: 8192,
+  },
+  gemma2: kGemma2,
+  // rope_theta is of the full-attention layers, rope_local_base_freq of the sliding ones.
+  gemma3_text: {
+    ...kGemma2,
+    vocab_size: 262_208,
+    max_position_embeddings: 131_072,
+    attn_logit_softcapping: null,
+    final_logit_softcapping: null,
+    use_bidirectional_attention: false,
+    sliding_window_pattern: 6,
+    rope_theta: 1_000_000,
+    rope_local_base_freq: 10_000,
+  },
+});
+
+const kGpt2Aliases = [
+  ['hidden_size', 'n_embd'],
+  ['max_position_embeddings', 'n_positions'],
+  ['num_attention_heads', 'n_head'],
+  ['num_hidden_layers', 'n_layer'],
+] as const;
+
+/** Second spellings that the classes accept (`attribute_map`), both ways. */
+export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
+  gpt2: new Map<string, string>(kGpt2Aliases.flatMap(([a, b]) => [[a, b] as const, [b, a] as const])),
+});
+
+/** Reads a field of the config with plain defaults applied; undefined where neither has it. */
+export type Look = (field: string) => RawValue | undefined;
+
+/** Fields that a class computes from others when they are absent or null. */
+export function derivedDefault(modelType: string, field: string, look: Look): RawValue | undefined {
+  const heads = look('num_attention_heads');
+  if (field === 'num_key_value_heads') return heads;
+  if (field === 'head_dim') {
+    const hidden = look('hidden_size');
+    return typeof hidden === 'number' && typeof heads === 'number' ? hidden / heads : undefined;
+  }
+  if (field === 'n_inner') {
+    const width = look('n_embd');
+    return typeof width === 'number' ? 4 * width : undefined;
+  }
+  return field === 'layer_types' ? layerTypes(modelType, look) : undefined;
+}
+
+function layerTypes(modelType: string, look: Look): readonly string[] | undefined {
+  const layers = look('num_hidden_layers');
+  if (typeof layers !== 'number' || !Number.isInteger(layers) || layers < 0 || layers > 1024) return undefined;
+  const make = (sliding: (layer: number) => boolean): string[] =>
+    Array.from({ length: layers }, (_, layer) => (sliding(layer) ? 'sliding_attention' : 'full_attention'));
+  if (modelType === 'gemma2') return make((layer) => (layer + 1) % 2 !== 0);
+  if (modelType === 'gemma3_text') {
+    const pattern = look('sliding_window_pattern');
+    return typeof pattern === 'number' ? make((layer) => (layer + 1) % pattern !== 0) : undefined;
+  }
+  if (modelType === 'qwen2' || modelType === 'qwen3') {
+    const from = look('max_window_layers');
+    const on = look('use_sliding_window') === true && look('sliding_window') !== null;
+    return typeof from === 'number' ? make((layer) => on && layer >= from) : undefined;
+  }
+  const window = look('sliding_window');
+  return make(() => typeof window === 'number');
+}

@@ -1,0 +1,217 @@
+"""Trains the tokenizer and the model: python train.py [--minutes 30] [--threads 1] [--out DIR] [--resume]."""
+
+import argparse
+import json
+import math
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from corpus import SPECIALS, documents
+from model import CONFIG, VOCAB, Model, Muon
+
+HERE = Path(__file__).parent
+CULPRIT = "so the culprit was"
+CHAT_TEMPLATE = (
+    "{{- bos_token }}"
+    "{%- for message in messages %}"
+    "{%- if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{- raise_exception('roles are system, user and assistant, not ' + message['role']) }}"
+    "{%- endif %}"
+    "{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
+)
+
+
+def train_tokenizer(docs: int = 20000) -> Tokenizer:
+    """Byte-fallback BPE; a word carries its leading space as U+2581, punctuation and digits stand alone."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex("▁?[A-Za-z]+|▁?[0-9]|\n|▁?[^A-Za-z0-9\n▁]+|▁"), "isolated"),
+    ])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    special = [AddedToken(s, special=True, normalized=False) for s in SPECIALS]
+    byte_tokens = [f"<0x{i:02X}>" for i in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=[*special, *byte_tokens], show_progress=False)
+    texts = (text for _, text in islice(documents("train", 1), docs))
+    tokenizer.train_from_iterator(_pieces(texts), trainer)
+    data = json.loads(tokenizer.to_str())  # byte tokens belong to the vocabulary, but are no special tokens
+    data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] in SPECIALS]
+    tokenizer = Tokenizer.from_str(json.dumps(data))
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    assert tokenizer.get_vocab_size() == VOCAB, tokenizer.get_vocab_size()
+    return tokenizer
+
+
+def _pieces(texts):
+    """Texts without their special tokens, which must not lend characters to the merges."""
+    for text in texts:
+        for special in SPECIALS:
+            text = text.replace(special, "\x00")
+        yield from (part for part in text.split("\x00") if part)
+
+
+def save_text_files(tokenizer: Tokenizer, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(out / "tokenizer.json"))
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
+    _json(out / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", **named, "add_bos_token": True, "add_eos_token": False,
+        "clean_up_tokenization_spaces": False, "model_max_length": CONFIG["max_position_embeddings"], "chat_template": CHAT_TEMPLATE})
+    _json(out / "config.json", CONFIG)
+    _json(out / "generation_config.json", {
+        "bos_token_id": 1, "eos_token_id": [2, tokenizer.token_to_id("<|end|>")], "pad_token_id": 2, "do_sample": True,
+        "temperature": 0.7, "top_p": 0.9, "top_k": 40, "max_new_tokens": 256})
+
+
+def _json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class Batches:
+    """An endless stream of fresh documents, packed end to end into rows; each document is seen once."""
+
+    def __init__(self, tokenizer: Tokenizer, seed: int, culprit_weight: float = 6.0) -> None:
+        self.tokenizer, self.stream, self.weight = tokenizer, documents("train", seed), culprit_weight
+        self.ids: list[int] = []
+        self.weights: list[float] = []
+        self.docs = 0
+        self.tail = [t for t in tokenizer.encode(" " + CULPRIT, add_special_tokens=False).ids]
+
+    def _more(self, count: int = 500) -> None:
+        texts = list(islice(self.stream, count))
+        self.docs += count
+        encoded = self.tokenizer.encode_batch([t for _, t in texts], add_special_tokens=False)
+        for (kind, _), e in zip(texts, encoded):
+            weights = [1.0] * len(e.ids)
+            if kind == "mystery":
+                n = len(self.tail)
+                for i in range(n, len(e.ids)):
+                    if e.ids[i - n:i] == self.tail:
+                        weights[i] = self.weight
+            self.ids += e.ids
+            self.weights += weights
+
+    def next(self, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(ids, targets, weights), each (rows, length); neighbouring rows continue each other."""
+        need = rows * length + 1
+        while len(self.ids) < need:
+            self._more()
+        ids = torch.tensor(self.ids[:need])
+        weights = torch.tensor(self.weights[:need])
+        del self.ids[:need - 1], self.weights[:need - 1]
+        return ids[:-1].view(rows, length), ids[1:].view(rows, length), weights[1:].view(rows, length)
+
+
+def optimizers(model: Model, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding and the norms."""
+    matrices = [model.qkv, model.o, model.gate_up, model.down]
+    rest = [model.embed, model.norm, model.norm1, model.norm2]
+    return [Muon(matrices, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
+
+
+def schedule(done: float) -> float:
+    """Share of the peak rate: warm-up over the first 2 %, then a cosine to 2 %."""
+    if done < 0.02:
+        return done / 0.02
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.02) / 0.98))
+
+
+def save(model: Model, out: Path, facts: dict) -> None:
+    path = out / "model.safetensors"
+    save_file(model.export(), path, metadata={"format": "pt"})
+    path.chmod(0o644)
+    _json(out / "training.json", {"parameters": sum(p.numel() for p in model.parameters()), **facts})
+
+
+class Progress:
+    """What has been spent and seen; `runs` names the document streams, so that they can be made again."""
+
+    def __init__(self, saved: dict | None) -> None:
+        saved = saved or {"seconds": 0.0, "tokens": 0, "steps": 0, "runs": [], "curve": []}
+        self.seconds, self.tokens, self.steps = saved["seconds"], saved["tokens"], saved["steps"]
+        self.runs, self.curve, self.loss = saved["runs"], saved["curve"], None
+        self.culprit = None
+
+    def facts(self) -> dict:
+        return {"seconds": round(self.seconds), "tokens": self.tokens, "steps": self.steps, "loss": self.loss, "culprit_loss": self.culprit, "runs": self.runs, "curve": self.curve}
+
+    def add(self, loss: float, culprit: float | None, tokens: int, seconds: float) -> None:
+        self.loss = loss if self.loss is None else 0.98 * self.loss + 0.02 * loss
+        if culprit is not None:
+            self.culprit = culprit if self.culprit is None else 0.98 * self.culprit + 0.02 * culprit
+        self.seconds, self.tokens, self.steps = self.seconds + seconds, self.tokens + tokens, self.steps + 1
+        if self.steps % 100 == 0:
+            self.curve.append([self.tokens, round(self.loss, 4), self.culprit and round(self.culprit, 4)])
+            print(f"step {self.steps} tokens {self.tokens} seconds {self.seconds:.0f} loss {self.loss:.4f} culprit {self.culprit or 0:.4f}", flush=True)
+
+
+def train(args: argparse.Namespace) -> None:
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    out = Path(args.out)
+    state = out / "state.pt"
+    saved = torch.load(state) if args.resume and state.exists() else None
+    if saved:
+        tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    else:
+        tokenizer = train_tokenizer()
+        save_text_files(tokenizer, out)
+    model = Model()
+    optims = optimizers(model, args.rate)
+    progress = Progress(saved and saved["progress"])
+    if saved:
+        model.load_state_dict(saved["model"])
+        for optim, values in zip(optims, saved["optims"]):
+            optim.load_state_dict(values)
+    seed = args.seed + 100 + len(progress.runs)
+    batches = Batches(tokenizer, seed)
+    progress.runs.append({"seed": seed, "documents": 0})
+    saved_at = time.time()
+    while True:
+        # the schedule follows tokens, or seconds where only those are given
+        done = progress.tokens / args.tokens if args.tokens else progress.seconds / (60 * args.minutes)
+        if done >= 1:
+            break
+        began = time.time()
+        length = 512 if done > args.long_from else 256
+        for optim in optims:
+            for group in optim.param_groups:
+                group["lr"] = args.rate * schedule(done)
+        size = args.batch if done < 0.5 else 2 * args.batch
+        ids, targets, weights = batches.next(size // length, length)
+        loss, each = model(ids, targets, weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optim in optims:
+            optim.step()
+            optim.zero_grad(set_to_none=True)
+        marked = weights.reshape(-1) > 1
+        progress.add(each.mean().item(), each[marked].mean().item() if marked.any() else None, size, time.time() - began)
+        progress.runs[-1]["documents"] = batches.docs
+        if time.time() - saved_at > 120:
+            save(model, out, progress.facts())
+            torch.save({"model": model.state_dict(), "optims": [o.state_dict() for o in optims], "progress": progress.facts()}, state)
+            saved_at = time.time()
+    save(model, out, progress.facts())
+    print(f"done: {progress.tokens} tokens, {progress.steps} steps, {progress.seconds:.0f} s, loss {progress.loss:.4f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--tokens", type=int, default=0, help="train for this many tokens instead of minutes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1024, help="tokens per step, twice that in the second half")
+    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--long-from", type=float, default=0.9, help="share of the run after which rows are 512 long")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", default=str(HERE))
+    parser.add_argument("--resume", action="store_true")
+    train(parser.parse_args())

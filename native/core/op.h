@@ -1,0 +1,114 @@
+// What every layer agrees on about ops: element types, tensor views, op definitions, kernel tables.
+// Plain data and C headers only: the ISA files include this, so nothing here may emit shared code.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace verdant {
+
+// Element types of values, and block types of packed weights. Names as in lib/graph/dtype.ts.
+enum DType : int32_t { kF32, kF16, kBF16, kI32, kU8, kQ8_0, kQ4_0, kDTypeCount };
+
+// How a linear multiplies. `kComputeAuto` is resolved when an executable is built, never by the number of rows.
+enum Compute : int32_t { kComputeAuto, kComputeF32, kComputeBF16, kComputeCount };
+
+constexpr int32_t kMaxRank = 4;
+constexpr int32_t kMaxArity = 20;
+
+// A view of row-major data; for a packed matrix `data` points to a PackedMatrix.
+struct Tensor {
+  void* data;
+  DType dtype;
+  int32_t rank;
+  int64_t dim[kMaxRank];
+};
+
+constexpr int64_t kPanelRows = 16;  // output rows of a panel: one vector lane each
+
+// Consecutive output rows of one type. A panel holds 16 rows; missing rows of the last one are zero.
+struct PanelSegment {
+  DType type;
+  int64_t row_begin;
+  int64_t rows;
+  const uint8_t* data;
+  int64_t panel_bytes;
+};
+
+// A weight matrix (rows, cols) packed for `linear` and `embed`.
+struct PackedMatrix {
+  int64_t rows;
+  int64_t cols;
+  int32_t segment_count;
+  const PanelSegment* segments;
+};
+
+enum AttrType : int32_t { kAttrInt, kAttrNumber, kAttrBool, kAttrChoice };
+
+// One attribute of an op: its field in the op's attribute struct (int64_t, or double for kAttrNumber).
+struct AttrDef {
+  const char* name;
+  AttrType type;
+  size_t offset;
+  const char* const* choices;  // null-terminated, for kAttrChoice: the field holds the index
+};
+
+// Names ending in '?' may be absent; a last input named "...": any number of further inputs.
+struct OpDef {
+  const char* name;
+  const char* const* inputs;   // null-terminated
+  const char* const* outputs;  // null-terminated
+  const AttrDef* attrs;        // ends with name == nullptr
+  size_t attrs_size;
+};
+
+struct KernelTable;
+
+// One execution of a node: views are resolved before each step. An absent tensor has data == nullptr and rank 0.
+struct OpCall {
+  const void* attrs;
+  const KernelTable* kernels;
+  Tensor in[kMaxArity];
+  Tensor out[kMaxArity];
+  int32_t in_count;
+  int32_t out_count;
+  Compute compute;  // of a linear
+  uint8_t* workspace;
+};
+
+// A kernel runs ranges of independent tasks; the result never depends on how tasks are divided.
+struct Kernel {
+  int32_t phases;  // tasks of a phase start when all of the phase before are done
+  int64_t (*tasks)(const OpCall& call, int32_t phase);
+  void (*run)(const OpCall& call, int32_t phase, int64_t begin, int64_t end);
+  int64_t (*workspace)(const OpCall& call);  // bytes; null: none
+  int64_t (*cost)(const OpCall& call);       // rough count of scalar operations
+};
+
+// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for m rows and whole panels; k ascends in each lane.
+struct GemmArgs {
+  const void* x;  // float, or bf16 for kComputeBF16
+  int64_t x_stride;
+  int64_t m;
+  const uint8_t* panels;
+  int64_t panel_bytes;
+  int64_t n;  // valid output rows in these panels
+  int64_t k;
+  float* y;
+  int64_t y_stride;
+  const float* bias;
+};
+
+using GemmFn = void (*)(const GemmArgs& args);
+using DecodeRowFn = void (*)(const uint8_t* panel, int64_t lane, int64_t k, float* out);
+
+constexpr int32_t kMaxOps = 48;
+
+// Filled by overlays, weakest tier first; chosen once per executable.
+struct KernelTable {
+  Kernel op[kMaxOps];
+  GemmFn gemm[kDTypeCount][kComputeCount];
+  DecodeRowFn decode_row[kDTypeCount];
+  void (*to_bf16)(const float* x, uint16_t* y, int64_t n);
+};
+
+}  // namespace verdant

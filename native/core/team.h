@@ -1,0 +1,68 @@
+// The process-wide compute threads: one engine thread that runs queued jobs, and workers that help with one job at a
+// time. Never on the event loop, never on libuv's threads. Nothing here is destroyed: threads outlive every
+// environment.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace verdant {
+
+// Spins at most ~30 us, then parks: with more threads than free cores a pure spin would collapse.
+void wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
+
+// All threads of a team meet; sense-reversing, counter and phase on separate cache lines.
+class Barrier {
+ public:
+  void reset(int32_t threads) { threads_ = threads; }
+  void wait();
+
+ private:
+  int32_t threads_ = 1;
+  alignas(64) std::atomic<int32_t> arrived_{0};
+  alignas(64) std::atomic<uint32_t> phase_{0};
+};
+
+class Team {
+ public:
+  static Team& instance();
+
+  // Physical cores that affinity and cgroup quota allow.
+  static int32_t default_threads();
+
+  // Queues a job for the engine thread: higher priority first, then in order of arrival.
+  void submit(int32_t priority, std::function<void()> job);
+
+  // Only from a job: calls fn(thread) for thread 0 .. threads - 1, thread 0 being the caller; returns when all are
+  // done.
+  void run(int32_t threads, const std::function<void(int32_t)>& fn);
+
+ private:
+  struct Job {
+    int32_t priority;
+    uint64_t order;
+    std::function<void()> run;
+  };
+
+  Team() = default;
+  void engine();
+  void worker(int32_t index, uint32_t seen);  // `seen`: the last generation before it was made
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Job> jobs_;  // a heap
+  uint64_t order_ = 0;
+  bool started_ = false;
+
+  int32_t workers_ = 0;  // engine thread only
+  int32_t active_ = 0;
+  const std::function<void(int32_t)>* fn_ = nullptr;
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<uint32_t> pending_{0};
+};
+
+}  // namespace verdant

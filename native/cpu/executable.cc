@@ -1,0 +1,243 @@
+#include "cpu/executable.h"
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstring>
+
+#include "core/error.h"
+#include "cpu/checks.h"
+#include "ops/list.h"
+
+namespace verdant {
+namespace {
+
+constexpr int64_t kSerialCost =
+    16384;  // scalar operations below which a barrier costs more than a second thread brings
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+const char* compute_name(Compute compute) { return kComputeNames[compute]; }
+
+}  // namespace
+
+CpuExecutable::CpuExecutable(Program program, const KernelTable& kernels, int32_t threads,
+                             std::vector<BoundValue> bound)
+    : program_(std::move(program)), kernels_(kernels), threads_(threads), bound_(std::move(bound)), planner_(program_) {
+  input_index_.assign(program_.values.size(), -1);
+  output_index_.assign(program_.values.size(), -1);
+  int32_t inputs = 0;
+  for (size_t v = 0; v < program_.values.size(); v++)
+    if (program_.values[v].kind == ValueKind::input) input_index_[v] = inputs++;
+  for (size_t o = 0; o < program_.outputs.size(); o++)
+    output_index_[program_.outputs[o].value] = static_cast<int32_t>(o);
+  resolve_nodes();
+  node_ns_.assign(nodes_.size(), 0);
+  node_calls_.assign(nodes_.size(), 0);
+}
+
+void CpuExecutable::resolve_nodes() {
+  for (const Node& node : program_.nodes) {
+    const int32_t id = op_id(node.op);
+    const OpDef& def = *kOps[id];
+    BoundNode bound{&kernels_.op[id], std::vector<uint8_t>(def.attrs_size), {}};
+    if (bound.kernel->run == nullptr)
+      throw Error("ERR_UNSUPPORTED", "op " + node.op + " (" + node.name + ") has no kernel on this device");
+    read_attrs(node, def, bound.attrs.data());
+    bound.call.kernels = &kernels_;
+    bound.call.in_count = static_cast<int32_t>(node.inputs.size());
+    bound.call.out_count = static_cast<int32_t>(node.outputs.size());
+    bound.call.compute = id == kOpLinear ? resolve_compute(node) : kComputeF32;
+    nodes_.push_back(std::move(bound));
+  }
+  for (BoundNode& node : nodes_) node.call.attrs = node.attrs.data();
+}
+
+// bf16 only where every panel is bf16 and the tier multiplies bf16; never a function of the number of rows.
+Compute CpuExecutable::resolve_compute(const Node& node) const {
+  const Tensor& weight = bound_[node.inputs[1]].tensor;
+  const PackedMatrix& matrix = *static_cast<const PackedMatrix*>(weight.data);
+  bool bf16 = kernels_.gemm[kBF16][kComputeBF16] != nullptr;
+  for (int32_t s = 0; s < matrix.segment_count; s++) bf16 = bf16 && matrix.segments[s].type == kBF16;
+  const std::string wanted = std::get<std::string>(node.attrs.at("compute"));
+  if (wanted == "bf16" && !bf16)
+    throw Error("ERR_UNSUPPORTED", "linear " + node.name +
+                                       ": compute bf16 needs bf16 weights and a tier with BF16; these weights are " +
+                                       std::string(dtype_name(matrix.segments[0].type)));
+  return bf16 && wanted != "f32" ? kComputeBF16 : kComputeF32;
+}
+
+void CpuExecutable::allocate_outputs(Step& step) const {
+  step.outputs.resize(program_.outputs.size());
+  for (size_t o = 0; o < program_.outputs.size(); o++) {
+    Step::OutputBuffer& buffer = step.outputs[o];
+    buffer.bytes = element_count(program_.values[program_.outputs[o].value], step.dims) * 4;
+    const size_t total = static_cast<size_t>(buffer.bytes) * static_cast<size_t>(step.k);
+    buffer.data.reset(new (std::nothrow) uint8_t[std::max<size_t>(total, 1)]);
+    if (buffer.data == nullptr)
+      throw Error("ERR_OUT_OF_MEMORY",
+                  "output " + program_.outputs[o].name + " needs " + std::to_string(total) + " bytes");
+  }
+}
+
+void CpuExecutable::bind(Step& step, int32_t iteration) {
+  const ArenaPlan& plan = planner_.plan(step.dims);
+  arena_.reserve(plan.bytes);
+  const auto view = [&](int32_t v) -> Tensor {
+    if (v < 0) return Tensor{};
+    const Value& value = program_.values[v];
+    if (value.kind == ValueKind::weight || value.kind == ValueKind::state) return bound_[v].tensor;
+    Tensor t{nullptr, value.dtype, static_cast<int32_t>(value.shape.size()), {}};
+    for (int32_t i = 0; i < t.rank; i++)
+      t.dim[i] = value.shape[i].dim >= 0 ? step.dims[value.shape[i].dim] : value.shape[i].size;
+    if (value.kind == ValueKind::input)
+      t.data = step.inputs[input_index_[v]].data();
+    else if (output_index_[v] >= 0)
+      t.data = step.outputs[output_index_[v]].data.get() + iteration * step.outputs[output_index_[v]].bytes;
+    else
+      t.data = arena_.data() + plan.offsets[v];
+    static uint8_t nothing[64];  // empty tensors still have an address: null means absent
+    if (t.data == nullptr) t.data = nothing;
+    return t;
+  };
+  int64_t workspace = 0;
+  for (size_t n = 0; n < nodes_.size(); n++) {
+    OpCall& call = nodes_[n].call;
+    const Node& node = program_.nodes[n];
+    for (int32_t i = 0; i < call.in_count; i++) call.in[i] = view(node.inputs[i]);
+    for (int32_t i = 0; i < call.out_count; i++) call.out[i] = view(node.outputs[i]);
+    if (nodes_[n].kernel->workspace != nullptr) workspace = std::max(workspace, nodes_[n].kernel->workspace(call));
+  }
+  workspace_.reserve(workspace);
+  for (BoundNode& node : nodes_) node.call.workspace = workspace_.data();
+}
+
+void CpuExecutable::plan_stages() {
+  stages_.clear();
+  bool parallel = false;
+  for (int32_t n = 0; n < static_cast<int32_t>(nodes_.size()); n++) {
+    const Kernel& kernel = *nodes_[n].kernel;
+    const OpCall& call = nodes_[n].call;
+    const bool serial = threads_ == 1 || (kernel.cost != nullptr && kernel.cost(call) < kSerialCost);
+    if (serial && !profiling_ && !stages_.empty() && stages_.back().tasks == 0) {
+      stages_.back().call_count++;
+    } else if (serial) {
+      stages_.push_back({n, 1, 0, 0, 0});
+    } else {
+      parallel = true;
+      for (int32_t phase = 0; phase < kernel.phases; phase++) {
+        const int64_t tasks = kernel.tasks(call, phase);
+        if (tasks > 0) stages_.push_back({n, 1, phase, tasks, std::max<int64_t>(1, tasks / (threads_ * 4))});
+      }
+    }
+  }
+  step_threads_ = parallel ? threads_ : 1;
+  if (next_size_ < stages_.size()) {
+    next_ = std::make_unique<std::atomic<int64_t>[]>(stages_.size());
+    next_size_ = stages_.size();
+  }
+}
+
+void CpuExecutable::run_serial(const Stage& stage) {
+  for (int32_t n = stage.first_call; n < stage.first_call + stage.call_count; n++) {
+    const Kernel& kernel = *nodes_[n].kernel;
+    for (int32_t phase = 0; phase < kernel.phases; phase++) {
+      const int64_t tasks = kernel.tasks(nodes_[n].call, phase);
+      if (tasks > 0) kernel.run(nodes_[n].call, phase, 0, tasks);
+    }
+  }
+}
+
+void CpuExecutable::thread_main(int32_t thread, const std::atomic<bool>& cancelled) {
+  const int32_t count = static_cast<int32_t>(stages_.size());
+  for (int32_t s = 0; s < count; s++) {
+    const Stage& stage = stages_[s];
+    const int64_t start = thread == 0 && profiling_ ? now_ns() : 0;
+    if (stage.tasks == 0) {
+      if (thread == 0) run_serial(stage);
+    } else {
+      const BoundNode& node = nodes_[stage.first_call];
+      for (int64_t begin; (begin = next_[s].fetch_add(stage.chunk, std::memory_order_relaxed)) < stage.tasks;)
+        node.kernel->run(node.call, stage.phase, begin, std::min(stage.tasks, begin + stage.chunk));
+    }
+    if (thread == 0 && cancelled.load(std::memory_order_relaxed)) stop_at_.store(s, std::memory_order_relaxed);
+    if (step_threads_ > 1) barrier_.wait();
+    if (thread == 0 && start != 0) {
+      std::lock_guard lock(profile_mutex_);
+      node_ns_[stage.first_call] += now_ns() - start;
+      node_calls_[stage.first_call] += stage.phase == 0;
+    }
+    if (stop_at_.load(std::memory_order_relaxed) <= s) return;
+  }
+}
+
+bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
+  for (size_t s = 0; s < stages_.size(); s++) next_[s].store(0, std::memory_order_relaxed);
+  stop_at_.store(INT_MAX, std::memory_order_relaxed);
+  barrier_.reset(step_threads_);
+  Team::instance().run(step_threads_, [&](int32_t thread) { thread_main(thread, cancelled); });
+  return stop_at_.load(std::memory_order_relaxed) == INT_MAX;
+}
+
+void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
+  check_step(program_, input_index_, step);
+  allocate_outputs(step);
+  step.status.clear();
+  step.steps_done = 0;
+  for (int32_t i = 0; i < step.k; i++) {
+    bind(step, i);
+    plan_stages();
+    if (!run_stages(cancelled)) throw Error("ERR_ABORTED", "the step was cancelled");
+    step.steps_done = i + 1;
+    if (program_.has_loop && !advance(step, i)) break;
+  }
+  steps_ += step.steps_done;
+}
+
+// After a decode step: statuses, and the inputs of the next one. False when every sequence has stopped.
+bool CpuExecutable::advance(Step& step, int32_t iteration) const {
+  const Loop& loop = program_.loop;
+  const auto ints = [&](int32_t value) { return reinterpret_cast<int32_t*>(step.inputs[input_index_[value]].data()); };
+  const Step::OutputBuffer& out = step.outputs[output_index_[loop.ids_output]];
+  const int32_t* ids = reinterpret_cast<const int32_t*>(out.data.get() + iteration * out.bytes);
+  const int64_t samples = out.bytes / 4;
+  const int32_t *offsets = ints(loop.stop_offsets), *stops = ints(loop.stop_ids);
+  int32_t* remaining = ints(loop.remaining);
+  bool running = false;
+  for (int64_t s = 0; s < samples; s++) {
+    int32_t status = 0;
+    if (iteration > 0 && step.status[(iteration - 1) * samples + s] != 0) {
+      status = 2;
+    } else if (ids[s] < 0) {
+      status = 3;
+    } else {
+      remaining[s]--;
+      const bool stop = std::find(stops + offsets[s], stops + offsets[s + 1], ids[s]) != stops + offsets[s + 1];
+      status = stop || remaining[s] <= 0 ? 1 : 0;
+    }
+    step.status.push_back(status);
+    if (status != 0 || iteration + 1 == step.k) continue;
+    running = true;
+    ints(loop.ids_input)[s] = ids[s];
+    for (int32_t value : loop.increments) ints(value)[s]++;
+  }
+  return running;
+}
+
+ExecutableInfo CpuExecutable::info() const {
+  ExecutableInfo info;
+  std::lock_guard lock(profile_mutex_);
+  for (size_t n = 0; n < nodes_.size(); n++) {
+    const bool linear = nodes_[n].kernel == &kernels_.op[kOpLinear];
+    info.nodes.push_back({program_.nodes[n].name, program_.nodes[n].op,
+                          linear ? compute_name(nodes_[n].call.compute) : "", node_ns_[n], node_calls_[n]});
+  }
+  info.arena_bytes = arena_.bytes() + workspace_.bytes();
+  info.steps = steps_;
+  return info;
+}
+
+}  // namespace verdant

@@ -1,0 +1,78 @@
+// A Program on the CPU: resolved kernels, an arena, and the loop over stages that a team of threads runs.
+#pragma once
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/team.h"
+#include "cpu/arena.h"
+#include "cpu/memory.h"
+
+namespace verdant {
+
+// What an executable shares with its model: packed weights and state, by name.
+struct BoundValue {
+  Tensor tensor{};  // weights and states: resolved once
+  std::shared_ptr<void> keepalive;
+};
+
+class CpuExecutable : public Executable {
+ public:
+  CpuExecutable(Program program, const KernelTable& kernels, int32_t threads, std::vector<BoundValue> bound);
+
+  const Program& program() const override { return program_; }
+  void run(Step& step, const std::atomic<bool>& cancelled) override;
+  ExecutableInfo info() const override;
+  void set_profiling(bool on) override { profiling_ = on; }
+
+ private:
+  struct BoundNode {
+    const Kernel* kernel;
+    std::vector<uint8_t> attrs;
+    OpCall call;
+  };
+  // Consecutive phases that run between two barriers: one phase of one call over all threads, or small calls on thread
+  // 0.
+  struct Stage {
+    int32_t first_call, call_count;
+    int32_t phase;
+    int64_t tasks, chunk;  // tasks == 0: serial
+  };
+
+  void resolve_nodes();
+  Compute resolve_compute(const Node& node) const;
+  void allocate_outputs(Step& step) const;
+  void bind(Step& step, int32_t iteration);
+  void plan_stages();
+  bool run_stages(const std::atomic<bool>& cancelled);
+  void run_serial(const Stage& stage);
+  void thread_main(int32_t thread, const std::atomic<bool>& cancelled);
+  bool advance(Step& step, int32_t iteration) const;
+
+  const Program program_;
+  const KernelTable kernels_;
+  const int32_t threads_;
+  const std::vector<BoundValue> bound_;
+  std::vector<int32_t> input_index_;   // value -> index among inputs, -1
+  std::vector<int32_t> output_index_;  // value -> index among outputs, -1
+  std::vector<BoundNode> nodes_;
+
+  ArenaPlanner planner_;
+  Pages arena_, workspace_;
+  std::vector<Stage> stages_;
+  std::unique_ptr<std::atomic<int64_t>[]> next_;
+  size_t next_size_ = 0;
+  int32_t step_threads_ = 1;
+  Barrier barrier_;
+  std::atomic<int32_t> stop_at_{0};  // the stage after which all threads leave
+
+  std::atomic<bool> profiling_{false};
+  mutable std::mutex profile_mutex_;
+  std::vector<int64_t> node_ns_, node_calls_;
+  std::atomic<int64_t> steps_{0};
+};
+
+}  // namespace verdant

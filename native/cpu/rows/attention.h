@@ -1,0 +1,257 @@
+#include "cpu/rows/attention_tile.h"
+
+namespace verdant::VERDANT_ISA {
+
+// Inputs by place, as in kAttentionIn.
+enum AttentionInput { kAttQ, kAttK, kAttV, kAttStarts, kAttTable, kAttPositions, kAttKeyStarts, kAttBias, kAttMask };
+
+static inline const void* attention_input(const OpCall& call, AttentionInput i) {
+  return i < call.in_count ? call.in[i].data : nullptr;
+}
+static inline bool attention_cached(const OpCall& call) { return ((const AttentionAttrs*)call.attrs)->source == 0; }
+static inline const int32_t* attention_key_starts(const OpCall& call) {
+  const void* own = attention_input(call, kAttKeyStarts);
+  return (const int32_t*)(own ? own : call.in[kAttStarts].data);
+}
+static inline int64_t attention_sequences(const OpCall& call) {
+  const int64_t bounds = call.in[kAttStarts].dim[0];
+  return bounds > 0 ? bounds - 1 : 0;
+}
+
+// Rows of sequence s are cut every `size` rows; its pieces are numbered from starts[s] / size + s on, so the count of
+// numbers is rows / size + sequences, a few of them unused.
+struct RowPiece {
+  int64_t seq;
+  int64_t begin;  // absolute rows; begin >= end: unused number
+  int64_t end;
+};
+static inline RowPiece row_piece(const int32_t* starts, int64_t sequences, int64_t size, int64_t number) {
+  int64_t low = 0, high = sequences;
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    if (starts[middle] / size + middle <= number) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  const int64_t begin = starts[low] + (number - starts[low] / size - low) * size;
+  const int64_t last = starts[low + 1];
+  return {low, begin, begin + size < last ? begin + size : last};
+}
+
+// Rows of a task: with the heads of the group, about kMaxQueries queries.
+static inline int64_t attention_block_rows(const AttentionAttrs& a) {
+  const int64_t rows = kMaxQueries / (a.heads / a.kv_heads);
+  return rows > 0 ? rows : 1;
+}
+
+// Phase 0 lays the keys of this step's rows out as kv_write does; phase 1 attends.
+static int64_t attention_tasks(const OpCall& call, int32_t phase) {
+  const AttentionAttrs& a = *(const AttentionAttrs*)call.attrs;
+  const int64_t sequences = attention_sequences(call);
+  if (sequences == 0) return 0;
+  if (phase == 0) return attention_cached(call) ? 0 : call.in[kAttK].dim[0] / kPage + sequences;
+  return (call.in[kAttQ].dim[0] / attention_block_rows(a) + sequences) * a.kv_heads;
+}
+
+// (pages, kv_heads, head_dim, page) f32
+static int64_t attention_workspace(const OpCall& call) {
+  const AttentionAttrs& a = *(const AttentionAttrs*)call.attrs;
+  return attention_tasks(call, 0) * a.kv_heads * a.head_dim * kPage * (int64_t)sizeof(float);
+}
+
+static int64_t attention_cost(const OpCall& call) {
+  const AttentionAttrs& a = *(const AttentionAttrs*)call.attrs;
+  const bool cached = attention_cached(call);
+  const int64_t rows = call.in[kAttQ].dim[0], sequences = attention_sequences(call);
+  const int64_t all = cached ? call.in[kAttTable].dim[1] * kPage : call.in[kAttK].dim[0];
+  const int32_t* positions = cached ? (const int32_t*)attention_input(call, kAttPositions) : nullptr;
+  int64_t keys = positions || sequences == 0 ? 0 : rows * (all / sequences);
+  for (int64_t r = 0; positions && r < rows; r++) {
+    const int64_t seen = positions[r] < 0 ? 0 : positions[r] < all ? positions[r] + 1 : all;
+    keys += a.window > 0 && a.window < seen ? a.window : seen;
+  }
+  return keys * a.heads * (4 * a.head_dim + 24);
+}
+
+static void attention_pack_keys(const OpCall& call, const AttentionAttrs& a, int64_t number) {
+  const RowPiece piece = row_piece(attention_key_starts(call), attention_sequences(call), kPage, number);
+  const int64_t stride = a.kv_heads * a.head_dim;
+  float* page = (float*)call.workspace + number * stride * kPage;
+  for (int64_t key = 0; key < kPage; key++) {
+    const float* k = (const float*)call.in[kAttK].data + (piece.begin + key) * stride;
+    const bool present = piece.begin + key < piece.end;
+    for (int64_t i = 0; i < stride; i++) page[i * kPage + key] = present ? k[i] : 0.0f;
+  }
+}
+
+static KeyPages attention_pages(const OpCall& call, const AttentionAttrs& a, int64_t seq, int64_t kv_head) {
+  const int64_t page = a.head_dim * kPage, stride = a.kv_heads * a.head_dim;
+  if (attention_cached(call)) {
+    const int64_t block = call.in[kAttK].dim[1], offset = (a.layer * a.kv_heads + kv_head) * page;
+    const Tensor& table = call.in[kAttTable];
+    return {(const float*)call.in[kAttK].data + offset, (const float*)call.in[kAttV].data + offset, block, block,
+            a.head_dim, (const int32_t*)table.data + seq * table.dim[1]};
+  }
+  const int64_t key_start = attention_key_starts(call)[seq];
+  return {(const float*)call.workspace + (key_start / kPage + seq) * stride * kPage + kv_head * page,
+          (const float*)call.in[kAttV].data + key_start * stride + kv_head * a.head_dim, stride * kPage,
+          stride * kPage, stride, nullptr};
+}
+
+// Query `place` of a block: its row is begin + place / group, its head the kv head's place % group.
+static void attention_set_query(const OpCall& call, const AttentionAttrs& a, const RowPiece& rows, int64_t kv_head,
+                                int64_t place, QueryBatch& b, int64_t i) {
+  const int64_t group = a.heads / a.kv_heads, row = rows.begin + place / group, head = kv_head * group + place % group;
+  const int64_t at = (row * a.heads + head) * a.head_dim, all_rows = call.in[kAttQ].dim[0];
+  b.q[i] = (const float*)call.in[kAttQ].data + at;
+  b.y[i] = (float*)call.out[0].data + at;
+  if (attention_cached(call)) {
+    b.end[i] = (int64_t)((const int32_t*)call.in[kAttPositions].data)[row] + 1;
+  } else {
+    const int32_t *starts = (const int32_t*)call.in[kAttStarts].data, *key_starts = attention_key_starts(call);
+    const int64_t keys = key_starts[rows.seq + 1] - key_starts[rows.seq];
+    b.end[i] = a.causal ? row + 1 + keys - starts[rows.seq + 1] : keys;
+  }
+  b.first[i] = a.window > 0 && b.end[i] > a.window ? b.end[i] - a.window : 0;
+  const float* bias = (const float*)attention_input(call, kAttBias);
+  const uint8_t* mask = (const uint8_t*)attention_input(call, kAttMask);
+  b.bias[i] = bias ? bias + (head * all_rows + row) * call.in[kAttBias].dim[2] : nullptr;
+  b.mask[i] = mask ? mask + row * call.in[kAttMask].dim[1] : nullptr;
+}
+
+// Pages of chunk `index`. Pages that no query sees, whose table entries may be unset, repeat one that is seen.
+static void attention_set_chunk(const KeyPages& pages, KeyRange seen, int64_t index, Chunk& c) {
+  c.key = index * kKeyChunk;
+  const int64_t low = seen.begin / kPage, high = (seen.end - 1) / kPage;
+  for (int64_t p = 0; p < kChunkPages; p++) {
+    int64_t page = index * kChunkPages + p;
+    page = page < low ? low : page > high ? high : page;
+    const int64_t at = pages.table ? pages.table[page] : page;
+    c.keys[p] = pages.keys + at * pages.key_page;
+    c.values[p] = pages.values + at * pages.value_page;
+  }
+}
+
+// Raw scores of all queries with the chunk, for whole groups of four vectors; `ranges` per tile of `step` queries.
+static void attention_score(const QueryBatch& b, const Chunk& c, int64_t step, const KeyRange* ranges,
+                            int64_t head_dim) {
+  for (int64_t n = 0; n < kKeyChunk; n += 64) {
+    for (int64_t i = 0, t = 0; i < b.count; i += step, t++) {
+      if (ranges[t].begin >= n + 64 || ranges[t].end <= n) continue;
+      score_vecs_of(b.count - i < step ? b.count - i : step, b, i, c, n / 16, 4, head_dim);
+    }
+  }
+}
+
+static void attention_chunk(QueryBatch& b, const Chunk& c, int64_t step, const KeyPages& pages, const ScoreRule& rule) {
+  KeyRange ranges[kMaxQueries];
+  for (int64_t i = 0, t = 0; i < b.count; i += step, t++)
+    ranges[t] = range_in_chunk(b, i, b.count - i < step ? b.count - i : step, c.key);
+  attention_score(b, c, step, ranges, rule.head_dim);
+  float m[kMaxQueries] = {}, l[kMaxQueries] = {};
+  for (int64_t i = 0; i < b.count; i++) {
+    const KeyRange range = range_in_chunk(b, i, 1, c.key);
+    const float top = finish_scores(b, i, c, range, rule);
+    m[i] = top == -INFINITY ? 0.0f : top;
+    l[i] = exponentials(c.s + i * kKeyChunk, range, ranges[i / step], m[i]);
+  }
+  Merge merge;
+  merge_states(b, m, l, merge);
+  for (int64_t i = 0, t = 0; i < b.count; i += step, t++) {
+    if (ranges[t].begin >= ranges[t].end) continue;
+    const int64_t count = b.count - i < step ? b.count - i : step;
+    value_tiles_of(count, b, i, c, ranges[t], pages.value_stride, rule.head_dim, merge);
+  }
+}
+
+// probs[i] = exp(s - m) / l with the final (m, l) of query i, for the keys it may see; the row is zero before.
+static void attention_probs_chunk(const QueryBatch& b, const Chunk& c, int64_t step, const ScoreRule& rule,
+                                  float* const* probs, int64_t columns) {
+  KeyRange ranges[kMaxQueries];
+  for (int64_t i = 0, t = 0; i < b.count; i += step, t++)
+    ranges[t] = range_in_chunk(b, i, b.count - i < step ? b.count - i : step, c.key);
+  attention_score(b, c, step, ranges, rule.head_dim);
+  for (int64_t i = 0; i < b.count; i++) {
+    if (b.l[i] == 0.0f) continue;
+    const KeyRange range = range_in_chunk(b, i, 1, c.key);
+    finish_scores(b, i, c, range, rule);
+    const Vec m = set1(b.m[i]), l = set1(b.l[i]);
+    for (int64_t n = range.begin / 16 * 16; n < range.end && c.key + n < columns; n += 16) {
+      const Vec p = div(exp(sub(load(c.s + i * kKeyChunk + n), m)), l);
+      const int64_t end = range.end < columns - c.key ? range.end : columns - c.key;
+      store_n(probs[i] + c.key + n, p, end - n < 16 ? end - n : 16);
+    }
+  }
+}
+
+static void attention_finish(const QueryBatch& b, int64_t head_dim) {
+  for (int64_t i = 0; i < b.count; i++) {
+    const Vec l = set1(b.l[i]);
+    for (int64_t d = 0; d < head_dim; d += 16) {
+      const int64_t lanes = head_dim - d < 16 ? head_dim - d : 16;
+      store_n(b.y[i] + d, b.l[i] == 0.0f ? zero() : div(load_n(b.y[i] + d, lanes), l), lanes);
+    }
+  }
+}
+
+static void attention_batch(const OpCall& call, const AttentionAttrs& a, const RowPiece& rows, int64_t kv_head,
+                            int64_t place, QueryBatch& b) {
+  alignas(64) float s[kMaxQueries * kKeyChunk];
+  for (int64_t i = 0; i < kMaxQueries; i++) b.m[i] = -INFINITY, b.l[i] = 0.0f;
+  KeyRange seen = {INT64_MAX, 0};
+  for (int64_t i = 0; i < b.count; i++) {
+    attention_set_query(call, a, rows, kv_head, place + i, b, i);
+    if (b.first[i] >= b.end[i]) continue;
+    if (b.first[i] < seen.begin) seen.begin = b.first[i];
+    if (b.end[i] > seen.end) seen.end = b.end[i];
+  }
+  const bool with_probs = call.out_count > 1 && call.out[1].data != nullptr;
+  const int64_t columns = with_probs ? call.out[1].dim[2] : 0, all_rows = call.in[kAttQ].dim[0];
+  float* probs[kMaxQueries];
+  for (int64_t i = 0; with_probs && i < b.count; i++) {
+    const int64_t query = (b.q[i] - (const float*)call.in[kAttQ].data) / a.head_dim;
+    probs[i] = (float*)call.out[1].data + (query % a.heads * all_rows + query / a.heads) * columns;
+    memset(probs[i], 0, (size_t)columns * sizeof(float));
+  }
+  const bool bias = attention_input(call, kAttBias), mask = attention_input(call, kAttMask);
+  const int64_t key_cols = bias ? call.in[kAttBias].dim[2] : mask ? call.in[kAttMask].dim[1] : 0;
+  const ScoreRule rule = {a.head_dim, (float)a.scale, (float)a.softcap, key_cols};
+  const int64_t tiles = (b.count + kTileQueries - 1) / kTileQueries, step = (b.count + tiles - 1) / tiles;
+  const KeyPages pages = attention_pages(call, a, rows.seq, kv_head);
+  Chunk c;
+  c.s = s;
+  for (int64_t n = seen.begin / kKeyChunk; seen.end > 0 && n * kKeyChunk < seen.end; n++) {
+    attention_set_chunk(pages, seen, n, c);
+    attention_chunk(b, c, step, pages, rule);
+  }
+  attention_finish(b, a.head_dim);
+  for (int64_t n = seen.begin / kKeyChunk; with_probs && seen.end > 0 && n * kKeyChunk < seen.end; n++) {
+    attention_set_chunk(pages, seen, n, c);
+    attention_probs_chunk(b, c, step, rule, probs, columns);
+  }
+}
+
+static void attention_run(const OpCall& call, int32_t phase, int64_t begin, int64_t end) {
+  const AttentionAttrs& a = *(const AttentionAttrs*)call.attrs;
+  if (phase == 0) {
+    for (int64_t number = begin; number < end; number++) attention_pack_keys(call, a, number);
+    return;
+  }
+  const int64_t size = attention_block_rows(a), sequences = attention_sequences(call), group = a.heads / a.kv_heads;
+  const int64_t blocks = call.in[kAttQ].dim[0] / size + sequences;
+  QueryBatch b;
+  for (int64_t task = begin; task < end; task++) {
+    const RowPiece rows = row_piece((const int32_t*)call.in[kAttStarts].data, sequences, size, task % blocks);
+    const int64_t queries = rows.begin < rows.end ? (rows.end - rows.begin) * group : 0;
+    for (int64_t place = 0; place < queries; place += kMaxQueries) {
+      b.count = queries - place < kMaxQueries ? queries - place : kMaxQueries;
+      attention_batch(call, a, rows, task / blocks, place, b);
+    }
+  }
+}
+
+static const Kernel attention_kernel = {2, attention_tasks, attention_run, attention_workspace, attention_cost};
+
+}  // namespace verdant::VERDANT_ISA

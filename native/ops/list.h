@@ -1,0 +1,57 @@
+// The list of ops. A new op: its header here, one line in each of the two lists, its kernel in cpu/rows/list.h.
+#pragma once
+#include "ops/attention.h"
+#include "ops/concat.h"
+#include "ops/copy_blocks.h"
+#include "ops/elementwise.h"
+#include "ops/embed.h"
+#include "ops/gather_rows.h"
+#include "ops/kv_write.h"
+#include "ops/layer_norm.h"
+#include "ops/linear.h"
+#include "ops/matmul.h"
+#include "ops/rms_norm.h"
+#include "ops/rope.h"
+#include "ops/sample.h"
+#include "ops/slice.h"
+#include "ops/softmax.h"
+#include "ops/token_logprob.h"
+
+namespace verdant {
+
+enum OpId : int32_t {
+  kOpEmbed,
+  kOpLinear,
+  kOpMatmul,
+  kOpRmsNorm,
+  kOpLayerNorm,
+  kOpRopeTable,
+  kOpRope,
+  kOpKvWrite,
+  kOpTokenWrite,
+  kOpCopyBlocks,
+  kOpAttention,
+  kOpSoftmax,
+  kOpActivation,
+  kOpGated,
+  kOpAdd,
+  kOpMul,
+  kOpScale,
+  kOpSoftcap,
+  kOpConcat,
+  kOpSlice,
+  kOpGatherRows,
+  kOpSample,
+  kOpTokenLogprob,
+  kOpCount,
+};
+
+constexpr const OpDef* kOps[kOpCount] = {
+    &kEmbedDef,      &kLinearDef,  &kMatmulDef,     &kRmsNormDef,    &kLayerNormDef,    &kRopeTableDef,
+    &kRopeDef,       &kKvWriteDef, &kTokenWriteDef, &kCopyBlocksDef, &kAttentionDef,    &kSoftmaxDef,
+    &kActivationDef, &kGatedDef,   &kAddDef,        &kMulDef,        &kScaleDef,        &kSoftcapDef,
+    &kConcatDef,     &kSliceDef,   &kGatherRowsDef, &kSampleDef,     &kTokenLogprobDef,
+};
+static_assert(kOpCount <= kMaxOps);
+
+}  // namespace verdant

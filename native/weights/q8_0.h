@@ -1,0 +1,28 @@
+#pragma once
+#include "weights/f16.h"
+
+namespace verdant {
+
+// q8_0: 32 weights w = d q, q signed bytes.
+struct Q8_0Block {
+  static constexpr int kSize = 32;
+  F16Block d;
+  int8_t q[kSize];
+};
+static_assert(sizeof(Q8_0Block) == 34);
+
+static inline void decode_q8_0(const Q8_0Block& b, float* out) {
+  const float d = decode_f16(b.d);
+  for (int i = 0; i < Q8_0Block::kSize; i++) out[i] = d * (float)b.q[i];
+}
+
+// d = max |x| / 127, q to nearest with the unrounded d: as ggml's reference.
+static inline void encode_q8_0(const float* x, Q8_0Block& b) {
+  float largest = 0;
+  for (int i = 0; i < Q8_0Block::kSize; i++) largest = fmaxf(largest, fabsf(x[i]));
+  const float d = largest / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+  encode_f16(d, b.d);
+  for (int i = 0; i < Q8_0Block::kSize; i++) b.q[i] = (int8_t)roundf(x[i] * inverse);
+}
+
+}  // namespace verdant

@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest';
+import {
+  ConfigError,
+  TensorMissingError,
+  TensorShapeError,
+  TensorUnusedError,
+  UnsupportedError,
+} from '../../lib/errors.js';
+import type { WeightSource } from '../../lib/layers/weights.js';
+import { findArchitecture } from '../../lib/models/index.js';
+import { openCheckpoint } from '../../lib/weights/checkpoint.js';
+import { checkpointSource } from '../../lib/weights/source.js';
+import type { RawConfig } from '../../lib/weights/types.js';
+import { fixture, fixtures } from '../support/fixtures.js';
+import { build } from '../support/forward.js';
+
+/** What `run` throws; fails where it throws nothing. */
+function thrown(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+function without(source: WeightSource, lost: string): WeightSource {
+  const names = [...source.names].filter((n) => n !== lost);
+  return { ...source, names, find: (name) => (name === lost ? undefined : source.find(name)) };
+}
+
+function reshaped(source: WeightSource, target: string): WeightSource {
+  return {
+    ...source,
+    find(name) {
+      const tensor = source.find(name);
+      if (tensor === undefined || name !== target) return tensor;
+      return { ...tensor, shape: [...tensor.shape.slice(0, -1), tensor.shape.at(-1)! + 1] };
+    },
+  };
+}
+
+describe('checkpoints that do not fit', () => {
+  for (const { name, folder, case: c } of fixtures('models')) {
+    it(`${name}: a missing or misshapen tensor is named, whichever it is`, async () => {
+      const checkpoint = await openCheckpoint(folder);
+      const source = checkpointSource(checkpoint);
+      for (const tensor of c.tensors) {
+        // A tied table is missed under its usual name.
+        const missed =
+          tensor === 'lm_head.weight' && checkpoint.config.tie_word_embeddings ? 'model.embed_tokens.weight' : tensor;
+        const missing = thrown(() => build(checkpoint, { source: without(source, tensor) })) as TensorMissingError;
+        expect(missing).toBeInstanceOf(TensorMissingError);
+        expect(missing.facts).toMatchObject({ file: folder, tensor: missed });
+        const shape = thrown(() => build(checkpoint, { source: reshaped(source, tensor) })) as TensorShapeError;
+        expect(shape).toBeInstanceOf(TensorShapeError);
+        expect(shape.facts.tensor).toBe(tensor);
+        expect(shape.message).toMatch(/expected \[\d+(, \d+)?\]; found \[\d+(, \d+)?\]/);
+      }
+    });
+
+    it(`${name}: a tensor that the model does not use is named`, async () => {
+      const checkpoint = await openCheckpoint(folder);
+      const source = checkpointSource(checkpoint);
+      const names = [...source.names, 'model.layers.0.self_attn.sinks'];
+      const unused = thrown(() => build(checkpoint, { source: { ...source, names } })) as TensorUnusedError;
+      expect(unused).toBeInstanceOf(TensorUnusedError);
+      expect(unused.message).toContain('1 tensors are not part of this architecture: model.layers.0.self_attn.sinks');
+    });
+  }
+
+  it('types that cannot be computed with are refused by tensor', async () => {
+    const checkpoint = await openCheckpoint(fixture('models', 'qwen3').folder);
+    const source = checkpointSource(checkpoint);
+    const odd: WeightSource = {
+      ...source,
+      find(name) {
+        const tensor = source.find(name);
+        return tensor !== undefined && name === 'model.norm.weight' ? { ...tensor, dtype: 'i64' } : tensor;
+      },
+    };
+    const error = thrown(() => build(checkpoint, { source: odd })) as UnsupportedError;
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(error.facts.tensor).toBe('model.norm.weight');
+    expect(error.message).toContain('i64');
+  });
+});
+
+describe('configs that ask for something else', () => {
+  const cases: [name: string, patch: RawConfig, found: RegExp][] = [
+    ['gemma', { use_bidirectional_attention: true }, /use_bidirectional_attention.*false/],
+    ['gemma3_text', { use_bidirectional_attention: true }, /use_bidirectional_attention.*false/],
+    ['gemma2', { sliding_window: null }, /sliding_window: expected an integer.*null/],
+    ['gemma2', { query_pre_attn_scalar: 0 }, /query_pre_attn_scalar: expected a number above 0/],
+    ['qwen2_window', { layer_types: ['full_attention'] }, /layer_types: expected 3 times/],
+    ['llama', { hidden_act: 'snake' }, /hidden_act: expected silu.*snake/],
+    ['phi3_longrope', { partial_rotary_factor: 0.6 }, /short_factor: expected a list of 3 numbers/],
+    ['mistral', { num_key_value_heads: 3 }, /num_key_value_heads: expected a divisor/],
+  ];
+  for (const [name, patch, found] of cases) {
+    it(`${name} with ${JSON.stringify(patch)}`, async () => {
+      const checkpoint = await openCheckpoint(fixture('models', name).folder);
+      const error = thrown(() => build(checkpoint, { config: { ...checkpoint.config, ...patch } })) as ConfigError;
+      expect(error).toBeInstanceOf(ConfigError);
+      expect(error.message).toMatch(found);
+    });
+  }
+
+  it('an unknown class is refused with the known ones', () => {
+    const error = thrown(() => findArchitecture('MambaForCausalLM', 'mamba', 'config.json')) as UnsupportedError;
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(error.message).toMatch(/LlamaForCausalLM.*Gemma3ForCausalLM.*found MambaForCausalLM/);
+  });
+
+  it('a file that says llama but holds Phi-3 is refused by tensor', async () => {
+    const checkpoint = await openCheckpoint(fixture('models', 'phi3').folder);
+    const config = { ...checkpoint.config, model_type: 'llama', architectures: ['LlamaForCausalLM'] };
+    const error = thrown(() => build(checkpoint, { config })) as TensorMissingError;
+    expect(error.facts.tensor).toBe('model.layers.0.self_attn.q_proj.weight');
+  });
+});

@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { BuiltDecoder } from '../../lib/engine/build.js';
+import type { WeightSource } from '../../lib/layers/weights.js';
+import { DeviceModel } from '../../lib/runtime/executable.js';
+import { openCheckpoint } from '../../lib/weights/checkpoint.js';
+import { checkpointSource } from '../../lib/weights/source.js';
+import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
+import { type Fixture, fixtures, readJson } from '../support/fixtures.js';
+import { build, forward, program } from '../support/forward.js';
+import { error, readTensors } from '../support/safetensors.js';
+
+/** Ten times the tolerance of the parity tests: what a fault in any tensor or feature moves the logits by, at least. */
+const kSeen = 1e-3;
+
+interface Row {
+  readonly ids: readonly number[];
+  readonly positions: readonly number[];
+}
+
+/** The row of the fixture with the most tokens, and their places. */
+async function longestRow(f: Fixture): Promise<Row> {
+  const tensors = await readTensors(join(f.folder, 'inputs.safetensors'));
+  const ids = tensors.get('input_ids')!;
+  const mask = tensors.get('attention_mask')?.data;
+  const [batch, length] = ids.shape as [number, number];
+  const rows = Array.from({ length: batch }, (_, b) => {
+    const places = Array.from({ length }, (_, i) => i).filter((i) => mask === undefined || mask[b * length + i] === 1);
+    return { ids: places.map((i) => ids.data[b * length + i]!), positions: places };
+  });
+  return rows.reduce((a, b) => (b.ids.length > a.ids.length ? b : a));
+}
+
+async function logitsOf(built: BuiltDecoder, row: Row): Promise<Float32Array> {
+  const model = await DeviceModel.open('cpu', { threads: 1 });
+  try {
+    const outputs = await forward(model, program(built, ['logits'], row.ids.length), row.ids, row.positions);
+    return outputs.logits as Float32Array;
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Adds noise of 0.1 rms to one tensor. */
+function perturbed(source: WeightSource, target: string, values: Float64Array): WeightSource {
+  const rms = Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
+  let seed = 12345;
+  const noise = (): number => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return Math.sqrt(12) * (seed / 2 ** 32 - 0.5);
+  };
+  const data = Float32Array.from(values, (v) => v + 0.1 * rms * noise());
+  return {
+    ...source,
+    find(name) {
+      const tensor = source.find(name);
+      if (tensor === undefined || name !== target) return tensor;
+      return { ...tensor, dtype: 'f32', expr: (_, rows, cols) => ({ kind: 'bytes', dtype: 'f32', rows, cols, data }) };
+    },
+  };
+}
+
+async function allTensors(checkpoint: Checkpoint): Promise<Map<string, Float64Array>> {
+  const made = new Map<string, Float64Array>();
+  for (const { path } of checkpoint.files) {
+    for (const [name, tensor] of await readTensors(path)) made.set(name, tensor.data);
+  }
+  return made;
+}
+
+describe('every tensor and every feature moves the logits', () => {
+  for (const f of fixtures('models')) {
+    it(f.name, async () => {
+      const checkpoint = await openCheckpoint(f.folder);
+      const row = await longestRow(f);
+      const config = readJson(join(f.folder, 'config.v5.json'));
+      const expected = await logitsOf(build(checkpoint, { config }), row);
+      const source = checkpointSource(checkpoint);
+      const values = await allTensors(checkpoint);
+      const unseen: string[] = [];
+      for (const name of f.case.tensors) {
+        const changed = perturbed(source, name, values.get(name)!);
+        const logits = await logitsOf(build(checkpoint, { config, source: changed }), row);
+        if (!(error(logits, expected) > kSeen)) unseen.push(name);
+      }
+      for (const { name, patch } of f.case.features) {
+        const logits = await logitsOf(build(checkpoint, { config: { ...config, ...patch } as RawConfig }), row);
+        if (!(error(logits, expected) > kSeen)) unseen.push(`feature ${name}`);
+      }
+      expect(unseen).toEqual([]);
+      expect(f.case.features.length).toBeGreaterThan(0);
+    });
+  }
+});

@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RawConfig } from '../../lib/weights/types.js';
+
+/** What case.json of a fixture says; tests/fixtures/README.md explains it. */
+export interface FixtureCase {
+  readonly architecture: string;
+  readonly max_new_tokens: number;
+  /** Stored names of the model's parameters. */
+  readonly tensors: readonly string[];
+  readonly features: readonly { readonly name: string; readonly patch: RawConfig }[];
+}
+
+export interface Fixture {
+  readonly name: string;
+  readonly folder: string;
+  readonly case: FixtureCase;
+}
+
+/** Fixtures of tests/fixtures/models or tests/fixtures/gguf. */
+export function fixtures(kind: 'models' | 'gguf'): Fixture[] {
+  const top = join(import.meta.dirname, '../fixtures', kind);
+  const names = readdirSync(top).filter((name) => readdirSync(join(top, name)).includes('case.json'));
+  return names.sort().map((name) => {
+    const folder = join(top, name);
+    return { name, folder, case: readJson(join(folder, 'case.json')) as unknown as FixtureCase };
+  });
+}
+
+export function fixture(kind: 'models' | 'gguf', name: string): Fixture {
+  const found = fixtures(kind).find((f) => f.name === name);
+  if (found === undefined) throw new Error(`no fixture ${kind}/${name}`);
+  return found;
+}
+
+export function readJson(file: string): RawConfig {
+  return JSON.parse(readFileSync(file, 'utf8')) as RawConfig;
+}

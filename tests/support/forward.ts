@@ -1,0 +1,68 @@
+import { type BuiltDecoder, buildDecoder } from '../../lib/engine/build.js';
+import { lower } from '../../lib/graph/lower.js';
+import type { Program } from '../../lib/graph/program.js';
+import { pageTokens } from '../../lib/layers/decoder.js';
+import type { WeightSource } from '../../lib/layers/weights.js';
+import { type Architecture, findArchitecture } from '../../lib/models/index.js';
+import type { DeviceModel } from '../../lib/runtime/executable.js';
+import type { InputArray } from '../../lib/runtime/native.js';
+import { type ConfigReader, readConfig } from '../../lib/weights/config.js';
+import { checkpointSource } from '../../lib/weights/source.js';
+import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
+
+/** The graph of a checkpoint under another config, or with weights from elsewhere. */
+export function build(
+  checkpoint: Checkpoint,
+  options: { config?: RawConfig; source?: WeightSource; architecture?: Architecture } = {},
+): BuiltDecoder {
+  const config: ConfigReader = readConfig({
+    config: options.config ?? checkpoint.config,
+    configFile: checkpoint.configFile,
+  });
+  const architecture =
+    options.architecture ?? findArchitecture(config.architectures[0], config.modelType, checkpoint.configFile);
+  return buildDecoder(architecture, config, options.source ?? checkpointSource(checkpoint, architecture.gguf));
+}
+
+/** Lowers for one sequence of up to `tokens` tokens, computed in f32. */
+export function program(built: BuiltDecoder, outputs: readonly string[], tokens: number): Program {
+  for (const group of built.groups) group.blocks.size = 1 + Math.ceil(tokens / pageTokens);
+  return lower(built.builder.graph, { outputs, compute: 'f32' });
+}
+
+/** One forward pass over a sequence: ids and the position of each. Outputs by name. */
+export async function forward(
+  model: DeviceModel,
+  lowered: Program,
+  ids: readonly number[],
+  positions: readonly number[] = ids.map((_, i) => i),
+): Promise<Readonly<Record<string, Float32Array | Int32Array>>> {
+  const rows = ids.length;
+  const blocks = Math.ceil(rows / pageTokens);
+  const count = Int32Array.from({ length: rows }, (_, i) => i);
+  const length = Math.max(...positions) + 1;
+  const inputs: Record<string, InputArray> = {
+    input_ids: Int32Array.from(ids),
+    positions: Int32Array.from(positions),
+    rope_lengths: new Int32Array(rows).fill(length),
+    kv_positions: count,
+    seq_ids: new Int32Array(rows),
+    starts: Int32Array.of(0, rows),
+    logit_rows: count,
+  };
+  const dims: Record<string, number> = { rows, seqs: 1, seq_bounds: 2, logit_rows: rows, keys: rows };
+  for (const value of lowered.values) {
+    if (value.kind !== 'input' || !value.name.startsWith('table_')) continue;
+    const group = value.name.slice('table_'.length);
+    inputs[value.name] = Int32Array.from({ length: blocks }, (_, i) => i);
+    inputs[`copies_${group}`] = new Int32Array(0);
+    dims[`${group}_columns`] = blocks;
+    dims[`${group}_copies`] = 0;
+  }
+  const executable = await model.compile(lowered);
+  try {
+    return (await executable.run(dims, inputs)).outputs;
+  } finally {
+    executable.dispose();
+  }
+}

@@ -1,0 +1,95 @@
+import type { DType } from '../../lib/graph/dtype.js';
+import type { AttrValue, Program, ProgramNode, ProgramValue } from '../../lib/graph/program.js';
+import type { WeightExpr } from '../../lib/graph/weight_expr.js';
+import { opList } from '../../lib/ops/index.js';
+import { devices } from '../../lib/runtime/devices.js';
+import { DeviceModel } from '../../lib/runtime/executable.js';
+import type { InputArray } from '../../lib/runtime/native.js';
+
+/** An input of an op under test: data of a step, a weight, or a state (made zeroed, shared by all nodes that name it). */
+export type OpInput =
+  | { readonly dtype: DType; readonly shape: readonly number[]; readonly data: InputArray }
+  | { readonly weight: WeightExpr; readonly shape: readonly number[] }
+  | { readonly state: string; readonly dtype: DType; readonly shape: readonly number[] };
+
+export interface OpCase {
+  readonly op: string;
+  readonly attrs?: Readonly<Record<string, AttrValue>>;
+  /** By the op's input names; absent ones are left out. */
+  readonly inputs: Readonly<Record<string, OpInput>>;
+  /** Shapes of the outputs in order; optional outputs that are left out are not made. */
+  readonly outputs?: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
+}
+
+export interface OpResult {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+/** Tiers of this machine: every op test runs on each. */
+export function cpuTiers(): string[] {
+  return devices()
+    .filter((d) => d.usable && d.name.startsWith('cpu:'))
+    .map((d) => d.name);
+}
+
+/** Builds a program of these nodes; results are those of the last one, by output name. */
+export function buildProgram(cases: readonly OpCase[]): { program: Program; inputs: Record<string, InputArray> } {
+  const values: ProgramValue[] = [];
+  const inputs: Record<string, InputArray> = {};
+  const nodes: ProgramNode[] = [];
+  const outputs: { name: string; value: number }[] = [];
+  const states = new Map<string, number>();
+  const add = (v: ProgramValue): number => values.push(v) - 1;
+  for (const [c, test] of cases.entries()) {
+    const info = opList.find((o) => o.name === test.op);
+    if (info === undefined) throw new Error(`unknown op ${test.op}`);
+    const names = info.inputs.includes('...') ? Object.keys(test.inputs) : info.inputs.map((n) => n.replace('?', ''));
+    const ids = names.map((name) => {
+      const given = test.inputs[name];
+      if (given === undefined) return -1;
+      const base = { name: `${c}.${name}`, shape: given.shape };
+      if ('weight' in given) return add({ ...base, kind: 'weight', dtype: 'f32', weight: given.weight });
+      if ('state' in given) {
+        const known = states.get(given.state);
+        if (known !== undefined) return known;
+        states.set(given.state, add({ ...base, name: given.state, kind: 'state', dtype: given.dtype }));
+        return values.length - 1;
+      }
+      inputs[base.name] = given.data;
+      return add({ ...base, kind: 'input', dtype: given.dtype });
+    });
+    const made = (test.outputs ?? []).map((o, i) =>
+      add({ kind: 'temp', name: `${c}.out${i}`, dtype: o.dtype, shape: o.shape }),
+    );
+    if (c === cases.length - 1)
+      for (const [i, value] of made.entries()) outputs.push({ name: info.outputs[i]!.replace('?', ''), value });
+    nodes.push({ op: test.op, name: `${test.op}${c}`, inputs: ids, outputs: made, attrs: test.attrs ?? {} });
+  }
+  return { program: { name: 'test', dims: [], values, nodes, outputs }, inputs };
+}
+
+/** Runs nodes one after another as one program on a device and returns the outputs of the last. */
+export async function runOps(cases: readonly OpCase[], device = 'cpu', threads = 2): Promise<Record<string, OpResult>> {
+  const { program, inputs } = buildProgram(cases);
+  const model = await DeviceModel.open(device, { threads });
+  try {
+    const executable = await model.compile(program);
+    const result = await executable.run({}, inputs);
+    return Object.fromEntries(
+      program.outputs.map((o) => [
+        o.name,
+        { shape: program.values[o.value]!.shape as number[], data: result.outputs[o.name]! },
+      ]),
+    );
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Runs one op. */
+export function runOp(
+  test: OpCase & { readonly device?: string; readonly threads?: number },
+): Promise<Record<string, OpResult>> {
+  return runOps([test], test.device, test.threads);
+}
