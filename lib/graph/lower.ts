@@ -79,24 +79,24 @@ export function lower(graph: Graph, options: LowerOptions): Program {
   }));
   const outputs = wanted.map((w) => ({ name: w.name, value: indexOf(w.value) }));
   const base: Program = { name: options.name ?? graph.name, dims: [...dims], values, nodes: lowered, outputs };
-  return options.loop === undefined ? base : { ...base, loop: lowerLoop(base, options.loop) };
+  return options.loop === undefined ? base : { ...base, loop: lowerLoop(graph, base, options.loop, indexOf) };
 }
 
-function lowerLoop(program: Program, loop: LoopNames): ProgramLoop {
+/** `remaining` is read by the loop alone, so no node has brought it into the program yet. */
+function lowerLoop(graph: Graph, program: Program, loop: LoopNames, indexOf: (t: Tensor) => number): ProgramLoop {
   const input = (name: string): number => {
-    const found = program.values.findIndex((v) => v.kind === 'input' && v.name === name);
-    if (found < 0) throw new GraphError(`loop: program ${program.name} has no input ${name}`);
-    return found;
+    const found = graph.values.find((v) => v.kind === 'input' && v.name === name);
+    if (found === undefined) throw new GraphError(`loop: graph ${graph.name} has no input ${name}`);
+    return indexOf(found);
   };
   const ids = program.outputs.find((o) => o.name === loop.idsOutput);
   if (ids === undefined) throw new GraphError(`loop: program ${program.name} has no output ${loop.idsOutput}`);
+  const read = new Set(program.values.filter((v) => v.kind === 'input').map((v) => v.name));
   return {
     idsOutput: ids.value,
     idsInput: input(loop.idsInput),
     // Inputs that this model does not read need not grow.
-    increments: loop.increments
-      .filter((n) => program.values.some((v) => v.kind === 'input' && v.name === n))
-      .map(input),
+    increments: loop.increments.filter((n) => read.has(n)).map(input),
     stopOffsets: input(loop.stopOffsets),
     stopIds: input(loop.stopIds),
     remaining: input(loop.remaining),

@@ -145,6 +145,7 @@ export class DecoderBuilder {
       'target_logprobs',
       tokenLogprob(logits, targets as Tensor<['logit_rows'], 'i32'>) as unknown as Tensor,
     );
+    graph.input('remaining', 'i32', [stepDim('logit_rows')] as const);
     const tokens = this.#tokens!;
     const made = this.scoped('sample', () =>
       sample(logits, {

@@ -3,7 +3,6 @@ import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { gatedMlp } from '../layers/mlp.js';
 import { project } from '../layers/project.js';
-import { ropeTableOf } from '../layers/rope.js';
 import { add, rmsNorm, rope, scale } from '../ops/index.js';
 import { type Architecture, llamaGgufNames } from './architecture.js';
 
@@ -26,7 +25,7 @@ function build(m: DecoderBuilder): void {
   const norm = { eps: c.num('rms_norm_eps'), offset: w.source.kind === 'gguf' ? 0 : 1 }; // GGUF stores 1 + weight
   const { table, head } = tokenTables(m, w, 'embed_tokens.weight', vocab, hidden);
   let x = m.scoped('embed_tokens', () => scale(m.embedTokens(table), Math.sqrt(c.int('hidden_size')))); // (rows, hidden)
-  const turns = ropeTableOf(m.positions, m.ropeLengths, c.rope(), headDim); // (rows, 2 · rope half)
+  const turns = m.ropeTable(c.rope(), headDim); // (rows, 2 · rope half)
   m.hidden(0, x);
   for (let i = 0; i < layers; i++) {
     const l = w.at(`layers.${i}`);

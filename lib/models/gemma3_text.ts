@@ -3,7 +3,6 @@ import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { gatedMlp } from '../layers/mlp.js';
 import { project } from '../layers/project.js';
-import { ropeTableOf } from '../layers/rope.js';
 import { add, headRmsNorm, rmsNorm, rope, scale } from '../ops/index.js';
 import { type Architecture, sandwichGgufNames } from './architecture.js';
 
@@ -28,8 +27,8 @@ function build(m: DecoderBuilder): void {
   const norm = { eps: c.num('rms_norm_eps'), offset: w.source.kind === 'gguf' ? 0 : 1 }; // GGUF stores 1 + weight
   const { table, head } = tokenTables(m, w, 'embed_tokens.weight', vocab, hidden);
   let x = m.scoped('embed_tokens', () => scale(m.embedTokens(table), Math.sqrt(c.int('hidden_size')))); // (rows, hidden)
-  const far = ropeTableOf(m.positions, m.ropeLengths, c.rope('full_attention'), shape.headDim); // (rows, 2 · rope half)
-  const near = ropeTableOf(m.positions, m.ropeLengths, c.rope('sliding_attention'), shape.headDim, 'rope_local'); // (rows, 2 · rope half)
+  const far = m.ropeTable(c.rope('full_attention'), shape.headDim); // (rows, 2 · rope half)
+  const near = m.ropeTable(c.rope('sliding_attention'), shape.headDim, 'rope_local'); // (rows, 2 · rope half)
   m.hidden(0, x);
   for (const [i, type] of types.entries()) {
     const l = w.at(`layers.${i}`);

@@ -2,12 +2,13 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { project } from '../layers/project.js';
-import { activation, add, embed, layerNorm } from '../ops/index.js';
+import { activation, add, layerNorm } from '../ops/index.js';
 import type { Architecture } from './architecture.js';
 
 /** GPT2LMHeadModel: learned positions, pre-norm, tied head (Radford et al. 2019). Matrices are stored (in, out). */
 function build(m: DecoderBuilder): void {
   const c = m.config;
+  c.only('add_cross_attention', false, 'a decoder without an encoder');
   const [heads, headDim, eps] = [c.int('num_attention_heads'), c.headDim(), c.num('layer_norm_epsilon')];
   const width = c.int('hidden_size');
   const hidden = dim('hidden', width);
@@ -20,7 +21,7 @@ function build(m: DecoderBuilder): void {
 
   const w = m.weights.atIfPresent('transformer');
   const { table, head } = tokenTables(m, w, 'wte.weight', vocab, hidden);
-  const places = m.embedPositions(w.matrix('wpe.weight', positions, hidden)); // (rows, hidden) // (rows, hidden)
+  const places = m.embedPositions(w.matrix('wpe.weight', positions, hidden)); // (rows, hidden)
   let x = m.scoped('wte', () => add(m.embedTokens(table), places)); // (rows, hidden)
   m.hidden(0, x);
   for (let i = 0; i < layers; i++) {

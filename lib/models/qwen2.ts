@@ -3,7 +3,6 @@ import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { gatedMlp } from '../layers/mlp.js';
 import { project } from '../layers/project.js';
-import { ropeTableOf } from '../layers/rope.js';
 import { add, rmsNorm, rope } from '../ops/index.js';
 import { type Architecture, llamaGgufNames } from './architecture.js';
 
@@ -21,7 +20,7 @@ function build(m: DecoderBuilder): void {
   const w = m.weights.atIfPresent('model');
   const { table, head } = tokenTables(m, w, 'embed_tokens.weight', vocab, hidden);
   let x = m.embedTokens(table); // (rows, hidden)
-  const turns = ropeTableOf(m.positions, m.ropeLengths, c.rope(), headDim); // (rows, 2 · rope half)
+  const turns = m.ropeTable(c.rope(), headDim); // (rows, 2 · rope half)
   m.hidden(0, x);
   for (const [i, type] of types.entries()) {
     const l = w.at(`layers.${i}`);

@@ -29,18 +29,31 @@ const parallel: Architecture = {
 };
 
 const [vocab, width, headDim, ffn] = [11, 6, 4, 9];
-const shapes: Record<string, number[]> = { tokens: [vocab, width], 'q.weight': [headDim, width], 'k.weight': [headDim, width], 'v.weight': [headDim, width], 'o.weight': [width, headDim], 'up.weight': [ffn, width], 'down.weight': [width, ffn], 'down.bias': [width] }; // biome-ignore format: a table
+const shapes: Record<string, number[]> = {
+  tokens: [vocab, width],
+  'q.weight': [headDim, width],
+  'k.weight': [headDim, width],
+  'v.weight': [headDim, width],
+  'o.weight': [width, headDim],
+  'up.weight': [ffn, width],
+  'down.weight': [width, ffn],
+  'down.bias': [width],
+};
 
 /** Writes the checkpoint and returns its tensors. */
 function write(folder: string): Record<string, Float32Array> {
   let [state, offset] = [7, 0];
-  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 31 - 1;
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
   const header: Record<string, unknown> = {};
   const data: Record<string, Float32Array> = {};
   for (const [name, shape] of Object.entries(shapes)) {
     const size = shape.reduce((a, b) => a * b, 1);
     data[name] = Float32Array.from({ length: size }, random);
-    header[name] = { dtype: 'F32', shape, data_offsets: [offset, (offset += 4 * size)] };
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + 4 * size] };
+    offset += 4 * size;
   }
   const json = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);

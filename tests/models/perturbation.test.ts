@@ -18,24 +18,26 @@ interface Row {
   readonly positions: readonly number[];
 }
 
-/** The row of the fixture with the most tokens, and their places. */
-async function longestRow(f: Fixture): Promise<Row> {
+/** The rows of the fixture without padding. */
+async function rowsOf(f: Fixture): Promise<Row[]> {
   const tensors = await readTensors(join(f.folder, 'inputs.safetensors'));
   const ids = tensors.get('input_ids')!;
   const mask = tensors.get('attention_mask')?.data;
   const [batch, length] = ids.shape as [number, number];
-  const rows = Array.from({ length: batch }, (_, b) => {
+  return Array.from({ length: batch }, (_, b) => {
     const places = Array.from({ length }, (_, i) => i).filter((i) => mask === undefined || mask[b * length + i] === 1);
     return { ids: places.map((i) => ids.data[b * length + i]!), positions: places };
   });
-  return rows.reduce((a, b) => (b.ids.length > a.ids.length ? b : a));
 }
 
-async function logitsOf(built: BuiltDecoder, row: Row): Promise<Float32Array> {
+/** Logits of all rows, one after another. */
+async function logitsOf(built: BuiltDecoder, rows: readonly Row[]): Promise<number[]> {
   const model = await DeviceModel.open('cpu', { threads: 1 });
   try {
-    const outputs = await forward(model, program(built, ['logits'], row.ids.length), row.ids, row.positions);
-    return outputs.logits as Float32Array;
+    const lowered = program(built, ['logits'], Math.max(...rows.map((r) => r.ids.length)));
+    const made: number[] = [];
+    for (const { ids, positions } of rows) made.push(...(await forward(model, lowered, ids, { positions })).logits!);
+    return made;
   } finally {
     await model.dispose();
   }
@@ -72,19 +74,19 @@ describe('every tensor and every feature moves the logits', () => {
   for (const f of fixtures('models')) {
     it(f.name, async () => {
       const checkpoint = await openCheckpoint(f.folder);
-      const row = await longestRow(f);
+      const rows = await rowsOf(f);
       const config = readJson(join(f.folder, 'config.v5.json'));
-      const expected = await logitsOf(build(checkpoint, { config }), row);
+      const expected = await logitsOf(build(checkpoint, { config }), rows);
       const source = checkpointSource(checkpoint);
       const values = await allTensors(checkpoint);
       const unseen: string[] = [];
       for (const name of f.case.tensors) {
         const changed = perturbed(source, name, values.get(name)!);
-        const logits = await logitsOf(build(checkpoint, { config, source: changed }), row);
+        const logits = await logitsOf(build(checkpoint, { config, source: changed }), rows);
         if (!(error(logits, expected) > kSeen)) unseen.push(name);
       }
       for (const { name, patch } of f.case.features) {
-        const logits = await logitsOf(build(checkpoint, { config: { ...config, ...patch } as RawConfig }), row);
+        const logits = await logitsOf(build(checkpoint, { config: { ...config, ...patch } as RawConfig }), rows);
         if (!(error(logits, expected) > kSeen)) unseen.push(`feature ${name}`);
       }
       expect(unseen).toEqual([]);

@@ -6,6 +6,8 @@ import type { RawConfig } from '../../lib/weights/types.js';
 export interface FixtureCase {
   readonly architecture: string;
   readonly max_new_tokens: number;
+  /** Whether sequences were made with a KV cache; `same`: it makes no difference. */
+  readonly generate_cache?: 'same' | 'yes' | 'no';
   /** Stored names of the model's parameters. */
   readonly tensors: readonly string[];
   readonly features: readonly { readonly name: string; readonly patch: RawConfig }[];

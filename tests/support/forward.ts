@@ -4,7 +4,7 @@ import type { Program } from '../../lib/graph/program.js';
 import { pageTokens } from '../../lib/layers/decoder.js';
 import type { WeightSource } from '../../lib/layers/weights.js';
 import { type Architecture, findArchitecture } from '../../lib/models/index.js';
-import type { DeviceModel } from '../../lib/runtime/executable.js';
+import type { DeviceModel, Executable } from '../../lib/runtime/executable.js';
 import type { InputArray } from '../../lib/runtime/native.js';
 import { type ConfigReader, readConfig } from '../../lib/weights/config.js';
 import { checkpointSource } from '../../lib/weights/source.js';
@@ -30,28 +30,38 @@ export function program(built: BuiltDecoder, outputs: readonly string[], tokens:
   return lower(built.builder.graph, { outputs, compute: 'f32' });
 }
 
-/** One forward pass over a sequence: ids and the position of each. Outputs by name. */
-export async function forward(
-  model: DeviceModel,
-  lowered: Program,
+/** What one pass over rows of a sequence needs besides its ids. */
+export interface StepOptions {
+  /** Position of each row; default: its place in the cache. */
+  readonly positions?: readonly number[];
+  /** Rows of the sequence that the cache holds already; default 0. */
+  readonly from?: number;
+  /** Length that rotary angles are computed for; default: the largest position + 1. */
+  readonly ropeLength?: number;
+}
+
+/** One pass over rows of the only sequence, whose blocks lie in order. Outputs by name. */
+export async function step(
+  executable: Executable,
   ids: readonly number[],
-  positions: readonly number[] = ids.map((_, i) => i),
+  options: StepOptions = {},
 ): Promise<Readonly<Record<string, Float32Array | Int32Array>>> {
   const rows = ids.length;
-  const blocks = Math.ceil(rows / pageTokens);
-  const count = Int32Array.from({ length: rows }, (_, i) => i);
-  const length = Math.max(...positions) + 1;
+  const from = options.from ?? 0;
+  const blocks = Math.ceil((from + rows) / pageTokens);
+  const places = Int32Array.from({ length: rows }, (_, i) => from + i);
+  const positions = Int32Array.from(options.positions ?? places);
   const inputs: Record<string, InputArray> = {
     input_ids: Int32Array.from(ids),
-    positions: Int32Array.from(positions),
-    rope_lengths: new Int32Array(rows).fill(length),
-    kv_positions: count,
+    positions,
+    rope_lengths: new Int32Array(rows).fill(options.ropeLength ?? Math.max(...positions) + 1),
+    kv_positions: places,
     seq_ids: new Int32Array(rows),
     starts: Int32Array.of(0, rows),
-    logit_rows: count,
+    logit_rows: Int32Array.from({ length: rows }, (_, i) => i),
   };
-  const dims: Record<string, number> = { rows, seqs: 1, seq_bounds: 2, logit_rows: rows, keys: rows };
-  for (const value of lowered.values) {
+  const dims: Record<string, number> = { rows, seqs: 1, seq_bounds: 2, logit_rows: rows, keys: from + rows };
+  for (const value of executable.program.values) {
     if (value.kind !== 'input' || !value.name.startsWith('table_')) continue;
     const group = value.name.slice('table_'.length);
     inputs[value.name] = Int32Array.from({ length: blocks }, (_, i) => i);
@@ -59,9 +69,19 @@ export async function forward(
     dims[`${group}_columns`] = blocks;
     dims[`${group}_copies`] = 0;
   }
+  return (await executable.run(dims, inputs)).outputs;
+}
+
+/** Compiles and runs one pass over a whole sequence. */
+export async function forward(
+  model: DeviceModel,
+  lowered: Program,
+  ids: readonly number[],
+  options: StepOptions = {},
+): Promise<Readonly<Record<string, Float32Array | Int32Array>>> {
   const executable = await model.compile(lowered);
   try {
-    return (await executable.run(dims, inputs)).outputs;
+    return await step(executable, ids, options);
   } finally {
     executable.dispose();
   }

@@ -1,0 +1,83 @@
+import type { ResolvedOptions } from '../generation/options.js';
+import type { BlockTable } from './kv_blocks.js';
+
+/** One sampled token as the engine reports it. */
+export interface SampledToken {
+  readonly id: number;
+  /** Natural logarithm of its probability under the raw logits. */
+  readonly logprob: number;
+  /** The most likely tokens at this place, best first. */
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+  /** It is a stop id: it ends the sequence and is not part of the text. */
+  readonly stop: boolean;
+}
+
+export type FinishReason = 'stop' | 'length' | 'aborted';
+
+/** Where the tokens of a request go. Called on the JavaScript thread, in order. */
+export interface Sink {
+  /** Returns true to end this sequence here (a stop string was found, or nobody reads any more). */
+  token(index: number, token: SampledToken): boolean;
+  finish(index: number, reason: FinishReason): void;
+  fail(error: unknown): void;
+}
+
+/** KV that outlives a request: the turns of a session. The engine may take the blocks back while it is idle. */
+export interface Retained {
+  /** Ids whose keys and values lie in the table, from position 0. */
+  ids: number[];
+  table: BlockTable | undefined;
+  busy: boolean;
+}
+
+export interface GenerationRequest {
+  readonly prompt: Int32Array;
+  readonly options: ResolvedOptions;
+  readonly sink: Sink;
+  /** KV of earlier turns to continue from, kept again afterwards. */
+  readonly retained?: Retained | undefined;
+}
+
+/** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */
+export class Sequence {
+  readonly request: GenerationRequest;
+  /** Which of the request's n completions. */
+  readonly index: number;
+  readonly table: BlockTable;
+  readonly ids: number[];
+  readonly promptLength: number;
+  /** Ids whose keys and values are in the cache. */
+  cached: number;
+  /** Length that rope angles of prefilled rows are computed for. */
+  prefillLength: number;
+  mu: number;
+  done = false;
+
+  constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {
+    this.request = request;
+    this.index = index;
+    this.table = table;
+    this.ids = ids;
+    this.promptLength = request.prompt.length;
+    this.cached = cached;
+    this.prefillLength = ids.length;
+    this.mu = 2 * (request.options.mirostat?.tau ?? 0);
+  }
+
+  /** Ids that the next steps must take in before the next one can be sampled. */
+  get pending(): number {
+    return this.ids.length - this.cached;
+  }
+
+  get generated(): number {
+    return this.ids.length - this.promptLength;
+  }
+
+  get decoding(): boolean {
+    return this.pending === 1 && this.generated > 0;
+  }
+
+  get remaining(): number {
+    return this.request.options.maxTokens - this.generated;
+  }
+}

@@ -1,0 +1,84 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildCheckpoint } from '../engine/build.js';
+import { DecoderHost, type HostOptions } from '../engine/host.js';
+import { OptionError } from '../errors.js';
+import { type PullOptions, resolveModel } from '../hub/index.js';
+import type { Architecture } from '../models/architecture.js';
+import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
+import { openCheckpoint } from '../weights/checkpoint.js';
+import type { Checkpoint } from '../weights/types.js';
+import { TextModel } from './text_model.js';
+
+export interface LoadOptions extends HostOptions {
+  /** What the model is for; only 'generate' so far. */
+  readonly task?: 'generate' | undefined;
+  /** A model function of your own, instead of the one that the config names. */
+  readonly architecture?: Architecture | undefined;
+  /** For hub ids: revision, offline, cacheDir, endpoint, token … */
+  readonly hub?: Omit<PullOptions, 'signal'> | undefined;
+}
+
+const known = ['task', 'architecture', 'hub', 'device', 'threads', 'priority', 'compute', 'prefillChunk', 'maxSequences', 'decodeSteps', 'onProgress', 'signal', 'maxContext', 'kvMemory'];
+
+/** Folder of the model that comes with Verdant. */
+export function builtInModel(): string {
+  return fileURLToPath(new URL('../../models/verdant-tiny', import.meta.url));
+}
+
+function checkOptions(options: LoadOptions): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new OptionError(`unknown option ${name}`, { name, expected: known.join(', ') });
+  }
+  if (options.task !== undefined && options.task !== 'generate') {
+    throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
+  }
+  const whole = (name: 'threads' | 'prefillChunk' | 'maxSequences' | 'decodeSteps', most: number): void => {
+    const value = options[name];
+    if (value !== undefined && (!Number.isInteger(value) || value < 1 || value > most)) {
+      throw new OptionError(`bad ${name}`, { name, expected: `an integer from 1 to ${most}`, found: value });
+    }
+  };
+  whole('threads', 256);
+  whole('prefillChunk', 65536);
+  whole('maxSequences', 4096);
+  whole('decodeSteps', 256);
+  if (options.compute !== undefined && !['auto', 'f32', 'bf16'].includes(options.compute)) {
+    throw new OptionError('bad compute', { name: 'compute', expected: 'auto, f32 or bf16', found: options.compute });
+  }
+}
+
+/** The tokenizer of a checkpoint, or undefined where it comes without one. */
+async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefined> {
+  if (checkpoint.gguf !== undefined) {
+    const kind = checkpoint.gguf.string('tokenizer.ggml.model');
+    return kind === undefined || kind === 'none' || kind === 'no_vocab' ? undefined : loadTokenizer({ gguf: checkpoint.gguf.metadata });
+  }
+  const folder = checkpoint.folder;
+  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
+  return folder === undefined || !files.some((f) => existsSync(join(folder, f))) ? undefined : loadTokenizer({ folder });
+}
+
+/**
+ * Loads a model: a folder with safetensors, a .gguf file, or a hub id (`owner/name`); without a path the built-in one.
+ * Reads, checks and packs off the event loop. Throws ModelNotFoundError, CorruptFileError, ConfigError, UnsupportedError,
+ * TensorMissingError, TensorShapeError, TensorUnusedError, OptionError, OutOfMemoryError, AbortError.
+ */
+export async function load(path?: string, options: LoadOptions = {}): Promise<TextModel> {
+  checkOptions(options);
+  options.signal?.throwIfAborted();
+  const hub = { ...options.hub, ...(options.signal === undefined ? {} : { signal: options.signal }) };
+  const found = path === undefined ? builtInModel() : await resolveModel(path, hub);
+  const checkpoint = await openCheckpoint(found);
+  const built = buildCheckpoint(checkpoint, options.architecture);
+  const tokenizer = tokenizerOf(checkpoint);
+  tokenizer.catch(() => undefined);
+  const host = await DecoderHost.open(built, options);
+  try {
+    return new TextModel(host, checkpoint, await tokenizer);
+  } catch (error) {
+    await host.dispose();
+    throw error;
+  }
+}

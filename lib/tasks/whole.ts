@@ -1,0 +1,68 @@
+import { AbortError, InputError } from '../errors.js';
+import type { DecoderHost } from '../engine/host.js';
+import { packStep } from '../engine/step_inputs.js';
+
+export interface WholeOptions {
+  /** Outputs of the graph to collect. */
+  readonly outputs: readonly string[];
+  /** First row that needs logits; default: all rows do. */
+  readonly logitsFrom?: number | undefined;
+  /** Ids whose log-probability is wanted, one for each row from `logitsFrom` on. */
+  readonly targets?: Int32Array | undefined;
+  /** All rows in one step: attention maps need it. */
+  readonly single?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Throws an InputError unless every id is one of the vocabulary and there is at least one. */
+export function checkIds(ids: ArrayLike<number>, vocab: number, name: string): void {
+  if (ids.length === 0) throw new InputError(`${name} is empty`, { name, expected: 'at least one token' });
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    if (!Number.isInteger(id) || id < 0 || id >= vocab) {
+      throw new InputError(`${name}[${i}] is out of range`, { name, expected: `an id from 0 to ${vocab - 1}`, found: id });
+    }
+  }
+}
+
+/**
+ * Takes a whole sequence through a program of the host in chunks, on blocks of its own, beside whatever the engine runs.
+ * Each output's parts are put together in order of rows.
+ */
+export async function runWhole(host: DecoderHost, ids: Int32Array, options: WholeOptions): Promise<Record<string, Float32Array>> {
+  const executable = await host.program(options.outputs);
+  const chunk = options.single === true ? ids.length : 512;
+  const from = options.logitsFrom ?? 0;
+  const parts: Record<string, Float32Array[]> = Object.fromEntries(options.outputs.map((o) => [o, []]));
+  const table = await host.engine.lease(ids.length);
+  try {
+    for (let begin = 0; begin < ids.length; begin += chunk) {
+      if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
+      const rows = ids.subarray(begin, begin + chunk);
+      const copies = table.write(begin, begin + rows.length);
+      const logits = Array.from({ length: rows.length }, (_, i) => i).filter((i) => begin + i >= from);
+      const step = packStep(
+        [{ ids: rows, from: begin, ropeLength: ids.length, blocks: table.blocks, logits }],
+        copies,
+        host.built.groups.map((g) => g.name),
+      );
+      if (options.targets !== undefined) step.inputs.targets = options.targets.slice(Math.max(0, begin - from), Math.max(0, begin + rows.length - from));
+      const { outputs } = await executable.run({ ...step.dims, keys: ids.length }, step.inputs);
+      for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
+    }
+  } finally {
+    host.engine.release(table);
+  }
+  return Object.fromEntries(Object.entries(parts).map(([name, list]) => [name, join(list)]));
+}
+
+function join(parts: readonly Float32Array[]): Float32Array {
+  if (parts.length === 1) return parts[0]!;
+  const all = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    all.set(p, at);
+    at += p.length;
+  }
+  return all;
+}

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import type { WeightDType } from '../../lib/graph/dtype.js';
+import { DeviceModel } from '../../lib/runtime/executable.js';
+import { checkOnTiers, checkThreads, expectSameBits } from '../support/compare.js';
+import { buildProgram, cpuTiers, runOp } from '../support/run_op.js';
+import { linearCase, linearData, linearTest, linearTests } from './linear.js';
+
+checkOnTiers('linear', linearTests);
+checkThreads('linear', [
+  linearTest(['f32'], 33, 129, 257),
+  linearTest(['q4_0'], 33, 128, 257),
+  linearTest(['bf16'], 33, 129, 257, { compute: 'auto' }),
+  linearTest(['q8_0', 'f32'], 200, 64, 67),
+]);
+
+const types: readonly (readonly WeightDType[])[] = [['f32'], ['f16'], ['bf16'], ['q8_0'], ['q4_0'], ['q8_0', 'q4_0']];
+
+describe.each(cpuTiers())('linear on %s', (device) => {
+  it.each(types)('%s: each row has the bits that it has alone, whatever the number of rows', async (...dtypes) => {
+    const counts = [1, 2, 5, 6, 7, 31, 33, 400];
+    const data = linearData(dtypes, 400, 160, 67);
+    const run = async (rows: number) => (await runOp({ ...linearCase(data, rows, 'auto'), device })).y!.data;
+    const all = await run(400);
+    for (const rows of counts) expectSameBits(await run(rows), all.slice(0, rows * data.n), `${rows} rows`);
+    for (const row of [1, 5, 32, 399]) {
+      const alone = { ...data, x: data.x.subarray(row * data.k, (row + 1) * data.k) };
+      const { y } = await runOp({ ...linearCase(alone, 1, 'auto'), device });
+      expectSameBits(y!.data, all.slice(row * data.n, (row + 1) * data.n), `row ${row} alone`);
+    }
+  });
+
+  it('says how it multiplies: bf16 only where weights and tier have it, and never where f32 is asked for', async () => {
+    const compute = async (dtype: WeightDType, wanted: string): Promise<string> => {
+      const model = await DeviceModel.open(device);
+      const { program } = buildProgram([linearCase(linearData([dtype], 1, 32, 16), 1, wanted)]);
+      const found = (await model.compile(program)).profile().nodes[0]!.compute;
+      await model.dispose();
+      return found;
+    };
+    const tierHasBf16 = (await compute('bf16', 'auto')) === 'bf16';
+    expect(await compute('bf16', 'f32')).toBe('f32');
+    expect(await compute('f16', 'auto')).toBe('f32');
+    expect(await compute('q8_0', 'auto')).toBe('f32');
+    if (tierHasBf16) expect(await compute('bf16', 'bf16')).toBe('bf16');
+    else await expect(compute('bf16', 'bf16')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
+    await expect(compute('f32', 'bf16')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
+  });
+});
