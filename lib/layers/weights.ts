@@ -9,8 +9,8 @@ export interface SourceTensor {
   /** Name under which the file holds it. */
   readonly name: string;
   readonly dtype: string;
-  /** Outermost first. */
-  readonly shape: readonly number[];
+  /** Outermost first; undefined: whatever the model asks for (random weights). */
+  readonly shape: readonly number[] | undefined;
   /** The stored bytes as a matrix of these sizes; their product is that of `shape`. */
   expr(dtype: WeightExpr['dtype'], rows: number, cols: number): WeightExpr;
 }
@@ -128,19 +128,19 @@ export class Weights {
         expected: `shape [${expected.join(', ')}]`,
       });
     }
+    this.#shared.used.add(tensor.name);
+    if (tensor.shape === undefined) return tensor;
+    const stored = tensor.shape;
     // A vector may be stored with extra dims of 1.
-    const found = tensor.shape.filter(
-      (d, i) => d !== 1 || (expected.length === tensor.shape.length && expected[i] === 1),
-    );
+    const found = stored.filter((d, i) => d !== 1 || (expected.length === stored.length && expected[i] === 1));
     if (found.length !== expected.length || found.some((d, i) => d !== expected[i])) {
       throw new TensorShapeError('has another shape than the config implies', {
         file: this.source.file,
         tensor: full,
         expected: `[${expected.join(', ')}]`,
-        found: `[${tensor.shape.join(', ')}]`,
+        found: `[${stored.join(', ')}]`,
       });
     }
-    this.#shared.used.add(tensor.name);
     return tensor;
   }
 

@@ -7,12 +7,13 @@ import chat
 import facts
 import heldout
 import stories
+from games import MARK, game
 from mysteries import mystery
 from words import LEX, expand, person, tidy
 
 USER, ASSISTANT, SYSTEM, END, BOS, EOS = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<s>", "</s>"
 SPECIALS = ["<unk>", BOS, EOS, SYSTEM, USER, ASSISTANT, END]
-SHARES = {"story": 38, "chat": 20, "tale": 8, "mystery": 30, "sense": 4}
+SHARES = {"story": 34, "chat": 16, "tale": 6, "mystery": 24, "sense": 3, "game": 17}
 
 
 def scene(rng: random.Random, hero: dict | None = None) -> dict:
@@ -103,8 +104,8 @@ def render(turns: list[tuple[str, str]]) -> str:
 
 
 def document(rng: random.Random, split: str) -> tuple[str, str]:
-    """(kind, text) of one document with its BOS and EOS."""
-    shares = SHARES if split == "train" else {k: v for k, v in SHARES.items() if k != "sense"}
+    """(kind, text) of one document with its BOS and EOS; MARK stands before words that deserve more weight."""
+    shares = SHARES if split == "train" else {k: v for k, v in SHARES.items() if k not in ("sense", "game")}
     kind = rng.choices(list(shares), list(shares.values()))[0]
     if kind == "story":
         return kind, BOS + story(rng, split) + EOS
@@ -114,7 +115,10 @@ def document(rng: random.Random, split: str) -> tuple[str, str]:
         return kind, BOS + render(tale(rng, split)) + EOS
     if kind == "sense":
         return kind, BOS + sense(rng, split) + EOS
-    return kind, BOS + "".join(mystery(rng, split)) + EOS
+    if kind == "game":
+        return kind, BOS + game(rng) + EOS
+    prompt, answer, after = mystery(rng, split)
+    return kind, BOS + prompt + " " + MARK + answer.strip() + after + EOS
 
 
 def documents(split: str, seed: int) -> Iterator[tuple[str, str]]:

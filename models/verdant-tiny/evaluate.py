@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corpus import BOS, SPECIALS, all_frames, documents
+from games import MARK
 from mysteries import mystery
 from words import GENDER
 
@@ -29,7 +30,7 @@ def make() -> None:
     assert not shared, f"frames in both splits: {shared}"
     with (HERE / "heldout.jsonl").open("w", encoding="utf-8") as file:
         for kind, text in islice(documents("held", 2026), 150):
-            file.write(json.dumps({"kind": kind, "text": text}) + "\n")
+            file.write(json.dumps({"kind": kind, "text": text.replace(MARK, "")}) + "\n")
     rng = Random("mysteries-2026")
     with (HERE / "mysteries.jsonl").open("w", encoding="utf-8") as file:
         for _ in range(500):
@@ -106,7 +107,7 @@ def seen12(texts: list[str], runs: list[dict]) -> float:
     strip = re.compile("|".join(map(re.escape, SPECIALS)))
     for run in runs:
         for _, text in islice(documents("train", run["seed"]), run["documents"]):
-            w = words(strip.sub(" ", text))
+            w = words(strip.sub(" ", text.replace(MARK, "")))
             found.update(g for g in zip(*(w[i:] for i in range(12))) if g in wanted)
     return sum(g in found for g in total) / len(total)
 

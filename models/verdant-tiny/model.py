@@ -70,8 +70,9 @@ class Model(nn.Module):
         self.gate_up = nn.Parameter(torch.randn(LAYERS, 2 * FFN, HIDDEN) * 0.05)
         self.down = nn.Parameter(torch.randn(LAYERS, HIDDEN, FFN) * 0.006)
         self.norm1, self.norm2 = nn.Parameter(torch.ones(LAYERS, HIDDEN)), nn.Parameter(torch.ones(LAYERS, HIDDEN))
-        self.embed = nn.Parameter(torch.randn(VOCAB, HIDDEN) * 0.05)
-        self.norm = nn.Parameter(torch.ones(HIDDEN))
+        # a wide embedding keeps each token's identity visible beside what the layers add; the last norm scales the logits back
+        self.embed = nn.Parameter(torch.randn(VOCAB, HIDDEN) * 0.7)
+        self.norm = nn.Parameter(torch.full((HIDDEN,), 0.1))
         freq = CONFIG["rope_theta"] ** (-torch.arange(0, DIM, 2) / DIM)
         angle = torch.outer(torch.arange(CONFIG["max_position_embeddings"]).float(), freq)
         scale = torch.ones((HEADS + KV) * DIM)

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from corpus import SPECIALS, documents
+from games import MARK
 from model import CONFIG, VOCAB, Model, Muon
 
 HERE = Path(__file__).parent
-CULPRIT = "so the culprit was"
 CHAT_TEMPLATE = (
     "{{- bos_token }}"
     "{%- for message in messages %}"
@@ -53,7 +53,7 @@ def _pieces(texts):
     """Texts without their special tokens, which must not lend characters to the merges."""
     for text in texts:
         for special in SPECIALS:
-            text = text.replace(special, "\x00")
+            text = text.replace(MARK, "").replace(special, "\x00")
         yield from (part for part in text.split("\x00") if part)
 
 
@@ -74,29 +74,32 @@ def _json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def unmark(text: str) -> tuple[str, set[int]]:
+    """The text without MARK, and the places where one stood."""
+    parts = text.split(MARK)
+    places, at = set(), 0
+    for part in parts[:-1]:
+        at += len(part)
+        places.add(at)
+    return "".join(parts), places
+
+
 class Batches:
     """An endless stream of fresh documents, packed end to end into rows; each document is seen once."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, culprit_weight: float = 6.0) -> None:
-        self.tokenizer, self.stream, self.weight = tokenizer, documents("train", seed), culprit_weight
+    def __init__(self, tokenizer: Tokenizer, seed: int, weight: float = 4.0) -> None:
+        self.tokenizer, self.stream, self.weight = tokenizer, documents("train", seed), weight
         self.ids: list[int] = []
         self.weights: list[float] = []
         self.docs = 0
-        self.tail = [t for t in tokenizer.encode(" " + CULPRIT, add_special_tokens=False).ids]
 
     def _more(self, count: int = 500) -> None:
-        texts = list(islice(self.stream, count))
         self.docs += count
-        encoded = self.tokenizer.encode_batch([t for _, t in texts], add_special_tokens=False)
-        for (kind, _), e in zip(texts, encoded):
-            weights = [1.0] * len(e.ids)
-            if kind == "mystery":
-                n = len(self.tail)
-                for i in range(n, len(e.ids)):
-                    if e.ids[i - n:i] == self.tail:
-                        weights[i] = self.weight
+        texts, marks = zip(*(unmark(text) for _, text in islice(self.stream, count)))
+        for e, starts in zip(self.tokenizer.encode_batch(list(texts), add_special_tokens=False), marks):
             self.ids += e.ids
-            self.weights += weights
+            # a word's token begins at its space, one character before the mark's place, or at the word itself
+            self.weights += [self.weight if begin in starts or begin + 1 in starts and end > begin + 1 else 1.0 for begin, end in e.offsets]
 
     def next(self, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(ids, targets, weights), each (rows, length); neighbouring rows continue each other."""
@@ -140,7 +143,7 @@ class Progress:
         self.culprit = None
 
     def facts(self) -> dict:
-        return {"seconds": round(self.seconds), "tokens": self.tokens, "steps": self.steps, "loss": self.loss, "culprit_loss": self.culprit, "runs": self.runs, "curve": self.curve}
+        return {"seconds": round(self.seconds), "tokens": self.tokens, "steps": self.steps, "loss": self.loss, "marked_loss": self.culprit, "runs": self.runs, "curve": self.curve}
 
     def add(self, loss: float, culprit: float | None, tokens: int, seconds: float) -> None:
         self.loss = loss if self.loss is None else 0.98 * self.loss + 0.02 * loss
@@ -149,7 +152,7 @@ class Progress:
         self.seconds, self.tokens, self.steps = self.seconds + seconds, self.tokens + tokens, self.steps + 1
         if self.steps % 100 == 0:
             self.curve.append([self.tokens, round(self.loss, 4), self.culprit and round(self.culprit, 4)])
-            print(f"step {self.steps} tokens {self.tokens} seconds {self.seconds:.0f} loss {self.loss:.4f} culprit {self.culprit or 0:.4f}", flush=True)
+            print(f"step {self.steps} tokens {self.tokens} seconds {self.seconds:.0f} loss {self.loss:.4f} marked {self.culprit or 0:.4f}", flush=True)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -209,7 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--tokens", type=int, default=0, help="train for this many tokens instead of minutes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1024, help="tokens per step, twice that in the second half")
-    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--long-from", type=float, default=0.9, help="share of the run after which rows are 512 long")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", default=str(HERE))

@@ -25,7 +25,8 @@ class StepCheck {
   void run() {
     sizes();
     for (const Node& node : program_.nodes) check_node(node);
-    if (step_.k > 1) loop();
+    if (step_.k > 1 && !program_.has_loop) fail("k above 1 needs a program with a loop");
+    if (program_.has_loop) loop();
   }
 
  private:
@@ -122,12 +123,15 @@ class StepCheck {
         fail(program_.values[offsets].name + " must have one entry more than there are samples");
   }
 
-  void loop() const {
-    if (!program_.has_loop) fail("k above 1 needs a program with a loop");
-    const int64_t rows = dim(program_.loop.ids_input, 0), samples = dim(program_.loop.remaining, 0);
-    if (rows != samples)
-      fail("k above 1 needs one row per sequence: " + std::to_string(rows) + " rows, " + std::to_string(samples) +
-           " sequences");
+  void loop() {
+    const Loop& loop = program_.loop;
+    const int64_t rows = dim(loop.ids_input, 0), samples = dim(loop.remaining, 0);
+    if (step_.k > 1 && rows != samples) fail("k above 1 needs one row per sequence: " + std::to_string(rows) + " rows, " + std::to_string(samples) + " sequences");
+    if (dim(loop.ids_output, 0) != samples || dim(loop.stop_offsets, 0) != samples + 1)
+      fail("the loop needs an id and stop ids for each of " + std::to_string(samples) + " sequences");
+    for (int32_t value : loop.increments)
+      if (dim(value, 0) != rows) fail(program_.values[value].name + " must have an entry for each row");
+    bounds(loop.stop_offsets, dim(loop.stop_ids, 0), false);
   }
 
   const Program& program_;

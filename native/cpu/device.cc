@@ -9,6 +9,7 @@
 #include "core/team.h"
 #include "cpu/executable.h"
 #include "cpu/pack.h"
+#include "cpu/shapes.h"
 #include "cpu/tiers.h"
 
 namespace verdant {
@@ -19,6 +20,7 @@ class CpuModel : public Model {
   CpuModel(const std::string& tier, int32_t threads) : kernels_(tier_kernels(tier)), threads_(threads) {}
 
   std::shared_ptr<Executable> compile(Program program, CompileControl& control) override {
+    check_program(program);
     const std::vector<bool> panels = panel_weights(program);
     for (size_t v = 0; v < program.values.size(); v++)
       if (program.values[v].kind == ValueKind::weight) control.bytes_total += weight_bytes(*program.values[v].weight);

@@ -62,6 +62,7 @@ class CpuExecutable : public Executable {
 
   ArenaPlanner planner_;
   Pages arena_, workspace_;
+  std::vector<int64_t> shaped_;  // dims of the last step whose shapes were found right
   std::vector<Stage> stages_;
   std::unique_ptr<std::atomic<int64_t>[]> next_;
   size_t next_size_ = 0;

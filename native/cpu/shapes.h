@@ -1,0 +1,14 @@
+// Sizes of a node's tensors against what its op says: nothing that a program declares can make a kernel leave its data.
+#pragma once
+#include <vector>
+
+#include "core/program.h"
+
+namespace verdant {
+
+// What can be said before sizes are known: weights, panels, states, the loop. Throws ERR_GRAPH.
+void check_program(const Program& program);
+// Every node with the sizes of a step; throws ERR_GRAPH naming node, tensor, expected and found.
+void check_shapes(const Program& program, const std::vector<int64_t>& dims);
+
+}  // namespace verdant
