@@ -44,7 +44,11 @@
       'sources': ['<!@(<(cc_in) native/node)'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'dependencies': ['core', 'cpu'],
-      'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      # An environment that is being torn down takes no exceptions: without SWALLOW, a throw then ends the process.
+      'defines': [
+        'NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED',
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       # Our pool's threads may still run inside the library when a worker thread that loaded it ends: never unload it.
       'conditions': [['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now'] }]],
     },

@@ -18,6 +18,8 @@ export interface BuiltDecoder {
   readonly layers: number;
   /** Longest sequence that the model was made for, its rope scaling included. */
   readonly maxPositions: number;
+  /** Rope angles of sequences longer than this depend on their length (dynamic, longrope): cached keys do not fit them. */
+  readonly ropeLimit: number | undefined;
 }
 
 /** Scalings that stretch the trained length by their factor. */
@@ -25,6 +27,11 @@ function longestSequence(config: ConfigReader): number {
   const rope = config.rope();
   const stretched = rope.type === 'linear' || rope.type === 'dynamic' || rope.type === 'yarn';
   return Math.floor(config.int('max_position_embeddings') * (stretched ? rope.factor : 1));
+}
+
+function dynamicLimit(config: ConfigReader): number | undefined {
+  const rope = config.rope();
+  return rope.type === 'dynamic' ? rope.maxPositionEmbeddings : undefined;
 }
 
 /** Builds the graph of a decoder from a config and a source of weights; every weight is found and its shape checked. */
@@ -41,6 +48,7 @@ export function buildDecoder(architecture: Architecture, config: ConfigReader, s
     vocabSize: config.int('vocab_size'),
     layers: config.int('num_hidden_layers'),
     maxPositions: builder.learnedPositions ?? longestSequence(config),
+    ropeLimit: builder.ropeSwitch ?? (builder.learnedPositions === undefined ? dynamicLimit(config) : undefined),
   };
 }
 

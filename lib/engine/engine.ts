@@ -1,9 +1,11 @@
-import { AbortError, ContextOverflowError, DisposedError, NumericError } from '../errors.js';
+import { AbortError, ContextOverflowError, DisposedError, InputError, NumericError, OptionError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
+import { pageTokens } from '../layers/decoder.js';
 import type { BuiltDecoder } from './build.js';
-import { type BlockCopy, type BlockTable, KvBlocks } from './kv_blocks.js';
+import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
+import { KvPool } from './kv_pool.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
 import { type FinishReason, type GenerationRequest, type Retained, type SampledToken, Sequence } from './sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
@@ -36,28 +38,32 @@ export interface EnginePrograms {
  * time; what a sequence computes never depends on its neighbours.
  */
 export class Engine {
-  readonly blocks: KvBlocks;
+  readonly pool: KvPool;
   readonly #built: BuiltDecoder;
   readonly #programs: EnginePrograms;
   readonly #limits: EngineLimits;
   readonly #groups: readonly string[];
   readonly #maxContext: number;
   readonly #tables = new SampleTables();
-  readonly #retained = new Set<Retained>();
   #waiting: GenerationRequest[] = [];
   #running: Sequence[] = [];
-  #leaseWaiters: (() => void)[] = [];
   #looping: Promise<void> | undefined;
+  /** The first of the waiting found no room: only freed blocks help. */
+  #starved = false;
   #disposed = false;
   #stepMs = callTarget;
 
   constructor(built: BuiltDecoder, programs: EnginePrograms, blocks: KvBlocks, maxContext: number, limits: EngineLimits) {
     this.#built = built;
     this.#programs = programs;
-    this.blocks = blocks;
+    this.pool = new KvPool(blocks, () => this.#freed());
     this.#maxContext = maxContext;
     this.#limits = limits;
     this.#groups = built.groups.map((g) => g.name);
+  }
+
+  get blocks(): KvBlocks {
+    return this.pool.blocks;
   }
 
   get load(): { running: number; waiting: number; blocksUsed: number; blocks: number } {
@@ -74,88 +80,71 @@ export class Engine {
         found: `${prompt.length} + ${options.maxTokens}`,
       });
     }
-    const worst = this.#blocksOf(request);
+    if (options.n > this.#limits.sequences) {
+      throw new OptionError('n is more than the sequences that run at once', {
+        name: 'n',
+        expected: `at most ${this.#limits.sequences} (maxSequences)`,
+        found: options.n,
+      });
+    }
+    const worst = blocksFor(prompt.length + options.maxTokens) + this.#forkBlocks(request);
     if (worst > this.blocks.capacity) {
-      throw new ContextOverflowError('the request needs more KV blocks than there are', { expected: `at most ${this.blocks.capacity}`, found: worst, hint: 'Raise kvMemory, or ask for fewer completions' });
+      throw new ContextOverflowError('the request needs more KV blocks than there are', {
+        expected: `at most ${this.blocks.capacity}`,
+        found: worst,
+        hint: 'Raise kvMemory, or ask for fewer completions',
+      });
     }
     this.#waiting.push(request);
+    options.signal?.addEventListener('abort', () => this.#freed(), { once: true });
     this.#wake();
-  }
-
-  /** A block table for a caller's own steps (forward, score, trace); waits until there is room. Close it afterwards. */
-  async lease(tokens: number): Promise<BlockTable> {
-    for (;;) {
-      if (this.#disposed) throw new DisposedError('the model was disposed');
-      const table = this.#open(tokens);
-      if (table !== undefined) return table;
-      await new Promise<void>((resolve) => this.#leaseWaiters.push(resolve));
-    }
-  }
-
-  /** Gives a leased table back and lets those who wait try again. */
-  release(table: BlockTable): void {
-    table.close();
-    this.#blocksFreed();
-  }
-
-  retain(retained: Retained): void {
-    this.#retained.add(retained);
-  }
-
-  forget(retained: Retained): void {
-    this.#retained.delete(retained);
-    if (!retained.busy) retained.table?.close();
-    retained.table = undefined;
-    this.#blocksFreed();
   }
 
   /** Ends all requests with a DisposedError; resolves when no step is in flight. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    this.#blocksFreed();
+    this.pool.close();
     await this.#looping;
     const error = new DisposedError('the model was disposed');
-    for (const request of new Set([...this.#waiting, ...this.#running.map((s) => s.request)])) request.sink.fail(error);
-    for (const s of this.#running) s.table.close();
+    const requests = new Set([...this.#waiting, ...this.#running.map((s) => s.request)]);
+    for (const s of this.#running) this.#end(s, false);
     this.#waiting = [];
     this.#running = [];
+    for (const request of requests) request.sink.fail(error);
   }
 
-  #blocksOf(request: GenerationRequest): number {
-    const n = request.options.n;
-    const one = Math.ceil((request.prompt.length + request.options.maxTokens) / 32);
-    const shared = Math.floor(request.prompt.length / 32);
-    return one + (n - 1) * (one - shared + 1);
+  /** Positions from here on may be written by each completion of a request: what lies before is shared for good. */
+  #forkFrom(request: GenerationRequest): number {
+    const limit = this.#built.builder.ropeSwitch;
+    const crosses = limit !== undefined && request.prompt.length + request.options.maxTokens > limit;
+    return crosses ? 0 : request.prompt.length;
   }
 
-  /** Opens a table, taking blocks from idle sessions, the longest unused first, if need be. */
-  #open(tokens: number): BlockTable | undefined {
-    for (;;) {
-      const table = this.blocks.open(tokens);
-      if (table !== undefined) return table;
-      const idle = [...this.#retained].find((r) => !r.busy && r.table !== undefined);
-      if (idle === undefined) return undefined;
-      idle.table?.close();
-      idle.table = undefined;
-    }
+  /** Blocks that the completions after the first need, copies of shared ones included. */
+  #forkBlocks(request: GenerationRequest): number {
+    const { n, maxTokens } = request.options;
+    if (n === 1) return 0;
+    const prompt = request.prompt.length;
+    const shared = Math.floor(this.#forkFrom(request) / pageTokens);
+    return (n - 1) * (blocksFor(prompt + maxTokens) - shared) + blocksFor(prompt) - shared;
   }
 
-  #blocksFreed(): void {
-    const waiters = this.#leaseWaiters;
-    this.#leaseWaiters = [];
-    for (const resolve of waiters) resolve();
+  #freed(): void {
+    this.#starved = false;
     this.#wake();
   }
 
   #wake(): void {
-    if (this.#looping !== undefined || this.#disposed || (this.#waiting.length === 0 && this.#running.length === 0)) return;
-    this.#looping = this.#loop().finally(() => {
-      this.#looping = undefined;
-      if (this.#running.length > 0 || (this.#waiting.length > 0 && this.blocks.available > 0 && !this.#starved)) this.#wake();
-    });
+    if (this.#looping !== undefined || this.#disposed) return;
+    if (this.#waiting.length === 0 && this.#running.length === 0) return;
+    // A tick later: calls of the same tick join the same step.
+    this.#looping = Promise.resolve()
+      .then(() => this.#loop())
+      .finally(() => {
+        this.#looping = undefined;
+        if (!this.#starved) this.#wake();
+      });
   }
-
-  #starved = false;
 
   async #loop(): Promise<void> {
     while (!this.#disposed) {
@@ -176,13 +165,14 @@ export class Engine {
     const aborted = this.#waiting.filter((r) => r.options.signal?.aborted === true);
     if (aborted.length === 0) return;
     this.#waiting = this.#waiting.filter((r) => r.options.signal?.aborted !== true);
+    this.#starved = false;
     for (const r of aborted) r.sink.fail(new AbortError(undefined, { cause: r.options.signal?.reason }));
   }
 
   #admit(): void {
     this.#starved = false;
-    while (this.#waiting.length > 0 && this.#running.length < this.#limits.sequences) {
-      const request = this.#waiting[0]!;
+    for (let request = this.#waiting[0]; request !== undefined; request = this.#waiting[0]) {
+      if (this.#slots + request.options.n > this.#limits.sequences) return;
       const sequence = this.#start(request);
       this.#starved = sequence === undefined;
       if (sequence === undefined) return;
@@ -191,39 +181,43 @@ export class Engine {
     }
   }
 
-  /** Room for the first completion in full; the others fork from it once the prompt is in. */
-  #start(request: GenerationRequest): Sequence | undefined {
-    const total = request.prompt.length + request.options.maxTokens;
-    if (this.#blocksOf(request) > this.blocks.available + this.#idleBlocks(request)) return undefined;
-    const ids = Array.from(request.prompt);
-    const kept = request.retained;
-    if (kept?.table !== undefined) {
-      const cached = this.#commonPrefix(kept, ids);
-      const table = kept.table;
-      table.truncate(cached);
-      if (table.reserve(total)) {
-        kept.busy = true;
-        return new Sequence(request, 0, table, ids, cached);
-      }
-      table.close();
-      kept.table = undefined;
-    }
-    const table = this.#open(total);
-    if (table === undefined) return undefined;
-    if (kept !== undefined) Object.assign(kept, { table, busy: true });
-    return new Sequence(request, 0, table, ids, 0);
+  /** Running sequences, those that have yet to fork included. */
+  get #slots(): number {
+    return this.#running.reduce((n, s) => n + this.#samplesOf(s), 0);
   }
 
-  #idleBlocks(request: GenerationRequest): number {
-    let blocks = 0;
-    for (const r of this.#retained) if (!r.busy && (r.table !== undefined || r === request.retained)) blocks += r.table?.blocks.length ?? 0;
-    return blocks;
+  /** Room for all completions in full, or nothing; the others fork from the first once the prompt is in. */
+  #start(request: GenerationRequest): Sequence | undefined {
+    const total = request.prompt.length + request.options.maxTokens;
+    const ids = Array.from(request.prompt);
+    const extra = this.#forkBlocks(request);
+    const kept = request.retained;
+    let cached = 0;
+    let table = kept?.table;
+    if (kept !== undefined && table !== undefined) {
+      cached = this.#commonPrefix(kept, ids);
+      table.truncate(cached);
+      kept.ids.length = cached;
+      kept.busy = true;
+      if (!this.pool.claim(table, total, cached, extra)) {
+        table.truncate(cached);
+        kept.busy = false;
+        return undefined;
+      }
+    } else {
+      table = this.pool.open(total, extra);
+      if (table === undefined) return undefined;
+      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true });
+    }
+    const sequence = new Sequence(request, 0, table, ids, cached);
+    sequence.spare = extra;
+    return sequence;
   }
 
   /** How much of the cache a session can use again: at least one id must be taken in, so that there are logits. */
   #commonPrefix(kept: Retained, ids: readonly number[]): number {
-    const limit = this.#built.builder.ropeSwitch;
-    if (limit !== undefined && ids.length > limit) return 0;
+    const limit = this.#built.ropeLimit;
+    if (limit !== undefined && Math.max(ids.length, kept.ropeLength) > limit) return 0;
     let n = 0;
     while (n < kept.ids.length && n < ids.length - 1 && kept.ids[n] === ids[n]) n++;
     return n;
@@ -236,7 +230,12 @@ export class Engine {
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
     const k = stepsPerCall(shares, this.#waiting.length, most, this.#built.builder.ropeSwitch);
     const copies: BlockCopy[] = [];
-    for (const { sequence: s, rows } of shares) copies.push(...s.table.write(s.cached, Math.min(s.cached + rows + k - 1, s.promptLength + s.request.options.maxTokens)));
+    let reach = 0;
+    for (const { sequence: s, rows } of shares) {
+      const end = s.cached + rows + k - 1;
+      reach = Math.max(reach, end);
+      copies.push(...s.table.write(s.cached, Math.min(end, s.promptLength + s.request.options.maxTokens)));
+    }
     const step = packStep(
       shares.map(({ sequence: s, rows, samples }) => ({
         ids: s.ids.slice(s.cached, s.cached + rows),
@@ -247,6 +246,7 @@ export class Engine {
       })),
       copies,
       this.#groups,
+      blocksFor(reach),
     );
     const sampled = shares.filter((s) => s.samples);
     this.#fillTables(step, sampled);
@@ -291,20 +291,30 @@ export class Engine {
     const vocab = this.#built.vocabSize;
     let row = 0;
     for (const { sequence: s } of sampled) {
-      const process = s.request.options.logitsProcessor;
       for (let i = 0; i < this.#samplesOf(s); i++, row++) {
-        if (process === undefined) continue;
-        const view = logits.subarray(row * vocab, (row + 1) * vocab);
-        try {
-          const changed = process(view, { ids: Int32Array.from(s.ids), position: s.ids.length });
-          if (changed !== undefined && changed !== view) view.set(changed);
-        } catch (error) {
-          this.#fail(s, error);
-        }
+        if (!s.done) this.#process(s, logits.subarray(row * vocab, (row + 1) * vocab));
       }
     }
     const result = await (await this.#programs.sampler()).run(step.dims, { ...step.inputs, logits });
     return { ...result, status: new Int32Array(0) };
+  }
+
+  /** Lets the request's own processor change its logits (vocab). */
+  #process(s: Sequence, logits: Float32Array): void {
+    const process = s.request.options.logitsProcessor;
+    if (process === undefined) return;
+    try {
+      const made: unknown = process(logits, { ids: Int32Array.from(s.ids), position: s.ids.length });
+      if (made === undefined || made === logits) return;
+      if (!(made instanceof Float32Array) || made.length !== logits.length) {
+        const found = made instanceof Float32Array ? `one of ${made.length}` : typeof made;
+        const expected = `nothing, or a Float32Array of ${logits.length}`;
+        throw new InputError('logitsProcessor returned something else', { name: 'logitsProcessor', expected, found });
+      }
+      logits.set(made);
+    } catch (error) {
+      this.#fail(s, error);
+    }
   }
 
   #apply(shares: readonly Share[], sampled: readonly Share[], result: StepResult): void {
@@ -322,12 +332,12 @@ export class Engine {
   /** The other completions of a request share the blocks of its prompt. */
   #fork(s: Sequence, count: number): Sequence[] {
     const forks: Sequence[] = [];
-    for (let i = 1; i < count && !s.done; i++) {
-      const table = s.table.fork(s.promptLength + s.request.options.maxTokens);
-      if (table === undefined) {
-        this.#fail(s, new ContextOverflowError('no KV blocks for a further completion'));
-        break;
-      }
+    if (s.done || count === 1) return forks;
+    this.blocks.unpromise(s.spare);
+    s.spare = 0;
+    for (let i = 1; i < count; i++) {
+      const table = s.table.fork(s.promptLength + s.request.options.maxTokens, this.#forkFrom(s.request));
+      if (table === undefined) throw new Error('KV blocks: the room for a further completion was promised');
       const fork = new Sequence(s.request, i, table, [...s.ids], s.cached);
       fork.prefillLength = s.prefillLength;
       forks.push(fork);
@@ -371,13 +381,13 @@ export class Engine {
 
   #finish(s: Sequence, reason: FinishReason): void {
     if (s.done) return;
-    this.#end(s);
+    this.#end(s, true);
     s.request.sink.finish(s.index, reason);
   }
 
   /** Ends all completions of a request. */
   #fail(s: Sequence, error: unknown): void {
-    for (const other of [s, ...this.#running.filter((o) => o.request === s.request)]) if (!other.done) this.#end(other);
+    for (const other of [s, ...this.#running.filter((o) => o.request === s.request)]) if (!other.done) this.#end(other, false);
     s.request.sink.fail(error);
   }
 
@@ -386,18 +396,17 @@ export class Engine {
     this.#running = [];
   }
 
-  #end(s: Sequence): void {
+  /** Frees a sequence's blocks, or leaves them to its session if the cache is `sound`. */
+  #end(s: Sequence, sound: boolean): void {
     s.done = true;
+    this.blocks.unpromise(s.spare);
+    s.spare = 0;
     const kept = s.request.retained;
-    if (kept !== undefined && s.index === 0 && kept.table === s.table && this.#retained.has(kept)) {
-      s.table.truncate(s.cached);
-      kept.ids = s.ids.slice(0, s.cached);
-      kept.busy = false;
-      this.#retained.delete(kept);
-      this.#retained.add(kept);
-    } else {
+    const own = kept !== undefined && s.index === 0 && kept.table === s.table;
+    if (!own || !sound || !this.pool.keep(kept, s.table, s.ids.slice(0, s.cached), s.prefillLength)) {
       s.table.close();
+      if (own) Object.assign(kept, { table: undefined, busy: false });
     }
-    this.#blocksFreed();
+    this.pool.notify();
   }
 }

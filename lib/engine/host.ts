@@ -1,3 +1,4 @@
+import { AbortError } from '../errors.js';
 import type { Program } from '../graph/program.js';
 import { DeviceModel, type Executable } from '../runtime/executable.js';
 import type { BuiltDecoder } from './build.js';
@@ -55,12 +56,21 @@ export class DecoderHost {
     const model = await DeviceModel.open(options.device ?? 'cpu', { threads: options.threads, priority: options.priority });
     const abort = (): void => model.cancel();
     options.signal?.addEventListener('abort', abort, { once: true });
-    const report = (): void => options.onProgress?.(model.progress());
+    let thrown: { error: unknown } | undefined;
+    const report = (): void => {
+      try {
+        if (thrown === undefined) options.onProgress?.(model.progress());
+      } catch (error) {
+        thrown = { error };
+        model.cancel();
+      }
+    };
     const timer = options.onProgress === undefined ? undefined : setInterval(report, 100);
     try {
-      options.signal?.throwIfAborted();
+      if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
       const step = await model.compile(stepProgram(built, options.compute));
       report();
+      if (thrown !== undefined) throw thrown;
       const limits: EngineLimits = {
         stepRows: Math.max(options.prefillChunk ?? defaultLimits.chunk, options.maxSequences ?? defaultLimits.sequences, defaultLimits.stepRows),
         chunk: options.prefillChunk ?? defaultLimits.chunk,
@@ -70,7 +80,7 @@ export class DecoderHost {
       return new DecoderHost(built, plan, model, step, limits, options.compute);
     } catch (error) {
       await model.dispose();
-      throw error;
+      throw thrown === undefined ? error : (thrown as { error: unknown }).error;
     } finally {
       clearInterval(timer);
       options.signal?.removeEventListener('abort', abort);

@@ -39,14 +39,13 @@ export class KvBlocks {
     return table.reserve(tokens) ? table : undefined;
   }
 
-  /** @internal */
+  /** Promises blocks to a caller, who hands them back with `unpromise`; false where they are not available. */
   promise(count: number): boolean {
     if (count > this.available) return false;
     this.#reserved += count;
     return true;
   }
 
-  /** @internal */
   unpromise(count: number): void {
     this.#reserved -= count;
   }
@@ -86,9 +85,9 @@ export class BlockTable {
     this.#pool = pool;
   }
 
-  /** Promises room for `tokens` positions in all, shared blocks that may be written included. */
-  reserve(tokens: number): boolean {
-    const shared = this.blocks.filter((b) => this.#pool.owners(b) > 1).length;
+  /** Promises room for `tokens` positions in all, and for copies of shared blocks that hold positions from `from` on. */
+  reserve(tokens: number, from = 0): boolean {
+    const shared = this.blocks.slice(Math.floor(from / pageTokens)).filter((b) => this.#pool.owners(b) > 1).length;
     const wanted = Math.max(0, blocksFor(tokens) - this.blocks.length) + shared - this.#promised;
     if (wanted <= 0) return true;
     if (!this.#pool.promise(wanted)) return false;
@@ -102,6 +101,7 @@ export class BlockTable {
    */
   write(from: number, to: number): BlockCopy[] {
     const copies: BlockCopy[] = [];
+    if (to <= from) return copies;
     for (let i = Math.floor(from / pageTokens); i < blocksFor(to); i++) {
       const old = this.blocks[i];
       if (old !== undefined && this.#pool.owners(old) === 1) continue;
@@ -114,15 +114,17 @@ export class BlockTable {
     return copies;
   }
 
-  /** A second table over the same blocks, with room for `tokens` of its own; undefined where that room is not there. */
-  fork(tokens: number): BlockTable | undefined {
+  /**
+   * A second table over the same blocks, with room for `tokens` of its own; undefined where that room is not there. Both
+   * may then write positions from `from` on: what they share there is copied when the first of them does.
+   */
+  fork(tokens: number, from = 0): BlockTable | undefined {
     const copy = new BlockTable(this.#pool);
     for (const block of this.blocks) {
       this.#pool.share(block);
       copy.blocks.push(block);
     }
-    // The copy may write its last block, and so may this table: both keep a promise for it.
-    if (copy.reserve(tokens) && this.reserve(tokens)) return copy;
+    if (copy.reserve(tokens, from) && this.reserve(tokens, from)) return copy;
     copy.close();
     return undefined;
   }

@@ -43,7 +43,7 @@ export function parseBytes(name: string, value: number | string): number {
 /** How many KV blocks a model gets, and how long its sequences may be. */
 export function planMemory(groups: readonly CacheGroup[], maxPositions: number, options: MemoryOptions): MemoryPlan {
   const perBlock = groups.reduce((n, g) => n + g.bytesPerBlock, 0);
-  const wanted = options.maxContext ?? maxPositions;
+  const wanted = options.maxContext === undefined ? maxPositions : options.maxContext;
   if (!Number.isSafeInteger(wanted) || wanted < 1)
     throw new OptionError('bad maxContext', {
       name: 'maxContext',

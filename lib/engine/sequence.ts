@@ -27,8 +27,13 @@ export interface Retained {
   /** Ids whose keys and values lie in the table, from position 0. */
   ids: number[];
   table: BlockTable | undefined;
+  /** Length that the rope angles of its prompt were computed for. */
+  ropeLength: number;
   busy: boolean;
 }
+
+/** KV to be kept, still empty. */
+export const newRetained = (): Retained => ({ ids: [], table: undefined, ropeLength: 0, busy: false });
 
 export interface GenerationRequest {
   readonly prompt: Int32Array;
@@ -51,6 +56,8 @@ export class Sequence {
   /** Length that rope angles of prefilled rows are computed for. */
   prefillLength: number;
   mu: number;
+  /** Blocks promised for the request's other completions until they fork from this one. */
+  spare = 0;
   done = false;
 
   constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {

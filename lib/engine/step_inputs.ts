@@ -22,15 +22,19 @@ export interface StepArrays {
   readonly inputs: Record<string, InputArray>;
 }
 
-/** Packs sequences one after another, without padding. `groups`: names of the cache groups, which share block numbers. */
+/**
+ * Packs sequences one after another, without padding. `groups`: names of the cache groups, which share block numbers.
+ * `leastColumns`: width of the block tables at least; native wants it to span every position that k steps could reach.
+ */
 export function packStep(
   sequences: readonly StepRows[],
   copies: readonly BlockCopy[],
   groups: readonly string[],
+  leastColumns = 1,
 ): StepArrays {
   const rows = sequences.reduce((n, s) => n + s.ids.length, 0);
   const logitRows = sequences.reduce((n, s) => n + s.logits.length, 0);
-  const columns = sequences.reduce((n, s) => Math.max(n, s.blocks.length), 1);
+  const columns = sequences.reduce((n, s) => Math.max(n, s.blocks.length), leastColumns);
   const [ids, positions, kvPositions, seqIds, ropeLengths] = [0, 1, 2, 3, 4].map(() => new Int32Array(rows)) as [
     Int32Array,
     Int32Array,

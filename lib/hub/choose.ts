@@ -48,7 +48,8 @@ function chooseGguf(files: readonly string[], wanted: string | undefined, what: 
   }
   const [path] = found;
   if (path === undefined || found.length > 1) {
-    const message = path === undefined ? 'no such GGUF file in the repository' : 'the repository has several GGUF files';
+    const message =
+      path === undefined ? 'no such GGUF file in the repository' : 'the repository has several GGUF files';
     const hint = `Name one, e.g. ${what.split('@')[0]}:${(found[0] ?? models[0] ?? 'model.gguf').split('/').at(-1)}`;
     const listed = (path === undefined ? models : found).slice(0, 24).join(', ');
     const facts = path === undefined ? { expected: `one of ${listed}`, found: wanted } : { found: listed };
@@ -66,25 +67,29 @@ export function choose(paths: readonly string[], gguf: string | undefined, what:
   const ggufs = paths.filter((path) => path.endsWith('.gguf'));
   const single = paths.includes(kSingle);
   if (gguf !== undefined || (ggufs.length > 0 && !single && !paths.includes(kIndex))) {
-    return checked(chooseGguf(ggufs, gguf, what));
+    return checked(chooseGguf(ggufs, gguf, what), what);
   }
   if (!single && !paths.includes(kIndex)) {
     const found = paths.slice(0, 24).join(', ') || 'an empty repository';
     const pickled = paths.some((path) => /\.(?:bin|pt|pth|ckpt)$/.test(path));
-    const hint = pickled ? 'Pickled weights such as pytorch_model.bin are not supported: convert them to safetensors' : '';
+    const hint = pickled
+      ? 'Pickled weights such as pytorch_model.bin are not supported: convert them to safetensors'
+      : '';
     const expected = `${kSingle}, ${kIndex} or a .gguf file`;
     throw new UnsupportedError(`${what}: no weights that Verdant reads`, { expected, found, ...(hint && { hint }) });
   }
   if (!paths.includes('config.json')) {
-    throw new UnsupportedError(`${what}: safetensors without config.json`, { expected: 'config.json beside the weights' });
+    throw new UnsupportedError(`${what}: safetensors without config.json`, {
+      expected: 'config.json beside the weights',
+    });
   }
   const small = paths.filter(isSmall).sort();
-  return checked(single ? { small, weights: [kSingle] } : { small, weights: [], index: kIndex });
+  return checked(single ? { small, weights: [kSingle] } : { small, weights: [], index: kIndex }, what);
 }
 
-function checked(choice: Choice): Choice {
+function checked(choice: Choice, what: string): Choice {
   for (const path of [...choice.small, ...choice.weights]) {
-    if (!isSafePath(path)) throw new HubError('the repository lists an unsafe file name', { found: path });
+    if (!isSafePath(path)) throw new HubError(`${what}: the repository lists an unsafe file name`, { found: path });
   }
   return choice;
 }

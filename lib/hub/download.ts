@@ -4,10 +4,11 @@ import { HubError } from '../errors.js';
 import { isIntact, markVerified, type RepoCache, syncFolder } from './cache.js';
 import type { RemoteFile } from './listing.js';
 import { Lock } from './lock.js';
+import { blobHash } from './names.js';
 import { PartFile } from './part_file.js';
 import { type Answer, Backoff, Transient, type Transport } from './transport.js';
 
-/** Progress that makes earlier failures of a connection forgotten. */
+/** Progress beyond all earlier connections that makes their failures forgotten. */
 const kHealthyBytes = 256 << 10;
 
 export interface BlobJob {
@@ -50,14 +51,13 @@ export async function fetchBlob(job: BlobJob): Promise<void> {
 async function download(job: BlobJob, lock: Lock): Promise<void> {
   const { cache, file, transport } = job;
   const blob = join(cache.blobs, file.hash.hex);
-  const part = await PartFile.open(`${blob}.incomplete`, file, transport.signal);
+  const part = await PartFile.open(`${blob}.incomplete`, file, lock, transport.signal);
   try {
     // Bytes that another run or connection left may be wrong; one try from scratch decides.
     for (let pieced = part.position > 0; ; pieced = false) {
-      pieced = (await complete(job, part, lock)) || pieced;
+      pieced = (await complete(job, part)) || pieced;
       const found = part.digest();
       if (found === file.hash.hex) break;
-      await lock.check();
       await part.restart();
       if (!pieced) {
         await part.remove();
@@ -70,7 +70,6 @@ async function download(job: BlobJob, lock: Lock): Promise<void> {
         });
       }
     }
-    await lock.check();
     await part.publish(blob);
   } catch (cause) {
     if (cause instanceof BlobChanged) await part.remove();
@@ -83,19 +82,21 @@ async function download(job: BlobJob, lock: Lock): Promise<void> {
 }
 
 /** Fetches until all bytes are there; true when they came in more than one piece. */
-async function complete(job: BlobJob, part: PartFile, lock: Lock): Promise<boolean> {
+async function complete(job: BlobJob, part: PartFile): Promise<boolean> {
   const { transport, file } = job;
   const backoff = new Backoff(transport.settings.timing, transport.signal);
-  const storage = { etag: undefined };
+  const storage: { etag: string | undefined } = { etag: undefined };
   let pieces = 0;
+  let best = part.position;
   while (part.position < file.size) {
-    const before = part.position;
     try {
       pieces++;
-      await lock.check();
       await continuePart(job, part, storage);
     } catch (failure) {
-      if (part.position - before >= kHealthyBytes) backoff.reset();
+      if (part.position - best >= kHealthyBytes) {
+        best = part.position;
+        backoff.reset();
+      }
       await backoff.pause(failure);
     }
   }
@@ -109,7 +110,9 @@ async function continuePart(job: BlobJob, part: PartFile, storage: { etag: strin
   const headers = { 'accept-encoding': 'identity', ...(from > 0 && { range: `bytes=${from}-` }) };
   const answer = await transport.open(job.url, { headers });
   try {
-    if (await mustRestart(job, answer, from, storage)) await part.restart();
+    const body = await checkHead(job, answer, from, storage);
+    if (body !== 'rest') await part.restart();
+    if (body === 'useless') throw new Transient(refuse(job, 'the file changed on the way', file.hash.hex, 'another'));
     job.onBytes(part.position);
     for (let chunk = await answer.read(); chunk !== undefined; chunk = await answer.read()) {
       if (part.position + chunk.length > file.size) {
@@ -132,54 +135,51 @@ function refuse(job: BlobJob, message: string, expected: unknown, found: unknown
   return new HubError(`${job.what}: ${message}`, { file: job.file.path, expected, found });
 }
 
-/** Checks the head of an answer; true when its body starts at byte 0 although a range was asked for. */
-async function mustRestart(
+/**
+ * Checks the head of an answer. Its body is the `rest` after byte `from`, the `whole` file, or `useless`: a range of
+ * another version than the one before.
+ */
+async function checkHead(
   job: BlobJob,
   answer: Answer,
   from: number,
   storage: { etag: string | undefined },
-): Promise<boolean> {
+): Promise<'rest' | 'whole' | 'useless'> {
   const { response, hubEtag } = answer;
   const { file, transport } = job;
-  if (response.status === 416) {
-    throw refuse(job, 'the hub has no bytes from there on', `bytes from ${from} of ${file.size}`, 'HTTP 416');
-  }
+  if (response.status === 416 && from > 0) return 'useless';
   if (!response.ok) throw await transport.refusal(answer, `${job.what}/${file.path}`);
   if (response.status !== 200 && response.status !== 206) {
     throw refuse(job, 'an unusual answer', 'HTTP 200 or 206', `HTTP ${response.status}`);
   }
   const type = response.headers.get('content-type') ?? '';
   if (type.includes('text/html')) throw refuse(job, 'the hub sends a web page instead of the file', 'the file', type);
-  if (hubEtag !== undefined && hubEtag !== file.hash.hex && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(hubEtag)) {
+  if (hubEtag !== undefined && hubEtag !== file.hash.hex && blobHash(hubEtag) !== undefined) {
     throw new BlobChanged(hubEtag);
   }
+  if (response.status === 200) return checkWhole(job, response, from, storage);
+  const range = response.headers.get('content-range') ?? 'no content-range';
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range);
+  const fits = match !== null && Number(match[1]) === from && (match[3] === '*' || Number(match[3]) === file.size);
+  if (!fits) throw refuse(job, 'the hub sends another range', `bytes ${from}-… of ${file.size}`, range);
   const etag = response.headers.get('etag') ?? undefined;
   const changed = storage.etag !== undefined && etag !== storage.etag;
-  storage.etag = etag;
-  return response.status === 206 ? checkRange(job, response, from, changed) : checkWhole(job, response, from);
+  storage.etag = changed ? undefined : etag;
+  return changed ? 'useless' : 'rest';
 }
 
-function checkWhole(job: BlobJob, response: Response, from: number): boolean {
+function checkWhole(
+  job: BlobJob,
+  response: Response,
+  from: number,
+  storage: { etag: string | undefined },
+): 'rest' | 'whole' {
   const { size } = job.file;
   const encoded = (response.headers.get('content-encoding') ?? 'identity') !== 'identity';
   const length = response.headers.get('content-length');
   if (!encoded && length !== null && Number(length) !== size) {
     throw refuse(job, 'the answer has the wrong length', `${size} bytes`, `${length} bytes`);
   }
-  return from > 0;
+  storage.etag = response.headers.get('etag') ?? undefined;
+  return from > 0 ? 'whole' : 'rest';
 }
-
-function checkRange(job: BlobJob, response: Response, from: number, changed: boolean): boolean {
-  const range = response.headers.get('content-range') ?? 'no content-range';
-  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range);
-  const fits = match !== null && Number(match[1]) === from && (match[3] === '*' || Number(match[3]) === job.file.size);
-  if (!fits) throw refuse(job, 'the hub sends another range', `bytes ${from}-… of ${job.file.size}`, range);
-  // What is stored changed between two connections: what came before is worth nothing, and so is a later range.
-  if (changed) throw new StorageChanged();
-  return false;
-}
-
-/** The storage behind the hub has another version than a connection ago. */
-class StorageChanged extends Error {}
-
-export { StorageChanged };

@@ -25,7 +25,11 @@ async function guarded<T>(transport: Transport, what: string, run: () => Promise
   } catch (cause) {
     if (cause instanceof VerdantError) throw cause;
     if (transport.signal.aborted) throw aborted(transport.signal);
-    throw new HubError('the hub sends a malformed answer', { name: what, found: (cause as Error).message, cause });
+    throw new HubError(`${what}: the hub sends a malformed answer`, {
+      name: what,
+      found: (cause as Error).message,
+      cause,
+    });
   }
 }
 
@@ -41,14 +45,19 @@ function checkEntry(entry: Entry, what: string): RemoteFile | undefined {
   const { path, type } = entry;
   if (typeof path !== 'string' || isHostilePath(path)) {
     const hint = 'The repository is not to be trusted';
-    throw new HubError('the repository lists an unsafe file name', { name: what, found: path, hint });
+    throw new HubError(`${what}: the repository lists an unsafe file name`, { name: what, found: path, hint });
   }
   if (type !== 'file') return undefined;
   const size = entry.lfs?.size ?? entry.size;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new HubError('the hub gives no usable size', { name: what, file: path, expected: 'bytes', found: size });
+    throw new HubError(`${what}: the hub gives no usable size`, {
+      name: what,
+      file: path,
+      expected: 'bytes',
+      found: size,
+    });
   }
-  return { path, size, hash: requireBlobHash(entry.lfs?.oid ?? entry.oid, path) };
+  return { path, size, hash: requireBlobHash(entry.lfs?.oid ?? entry.oid, `${what}/${path}`) };
 }
 
 /** Commit of a revision and all files at that commit. */
@@ -60,13 +69,14 @@ export async function listRepo(transport: Transport, repo: string, revision: str
     const info = await hub.modelInfo({ ...common, name: repo, revision, additionalFields: ['sha'] });
     const commit: unknown = info.sha;
     if (typeof commit !== 'string' || !isCommit(commit)) {
-      throw new HubError('the hub gives no commit', { name: what, expected: '40 hex digits', found: commit });
+      throw new HubError(`${what}: the hub gives no commit`, { name: what, expected: '40 hex digits', found: commit });
     }
     const files = new Map<string, RemoteFile>();
     for await (const entry of hub.listFiles({ ...common, repo, revision: commit, recursive: true })) {
       const file = checkEntry(entry, what);
       if (file !== undefined) files.set(file.path, file);
-      if (files.size > kMaxEntries) throw new HubError('too many files', { name: what, expected: kMaxEntries });
+      if (files.size > kMaxEntries)
+        throw new HubError(`${what}: too many files`, { name: what, expected: kMaxEntries });
     }
     return { commit, files };
   });
@@ -85,7 +95,7 @@ export async function refreshFile(
   return guarded(transport, what, async () => {
     const infos = await hub.pathsInfo({ ...common, repo, revision: commit, paths: [path] });
     const file = infos.map((info) => checkEntry(info, what)).find((entry) => entry?.path === path);
-    if (file === undefined) throw new HubError('the file is gone from the hub', { name: what, file: path });
+    if (file === undefined) throw new HubError(`${what}: the file is gone from the hub`, { name: what, file: path });
     return file;
   });
 }

@@ -65,10 +65,10 @@ export function requireRef(
     const [inId, option] = [ref[name], options[name]];
     if (option === undefined) return inId;
     if (typeof option !== 'string' || !legal(option)) {
-      throw new OptionError(`not a ${name}`, { name, expected: 'a plain name', found: option });
+      throw new OptionError(`option ${name}: not a plain name`, { name, expected: 'a plain name', found: option });
     }
     if (inId !== undefined && inId !== option) {
-      throw new OptionError(`id and option name two different ones`, { name, expected: inId, found: option });
+      throw new OptionError(`option ${name}: the id names another ${name}`, { name, expected: inId, found: option });
     }
     return option;
   };

@@ -80,7 +80,11 @@ async function findToken(given: string | undefined): Promise<string | undefined>
 function checkEndpoint(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '') {
-    throw new OptionError('not the address of a hub', { name: 'endpoint', expected: 'https://host', found: text });
+    throw new OptionError('option endpoint: not the address of a hub', {
+      name: 'endpoint',
+      expected: 'https://host',
+      found: text,
+    });
   }
   return url.href.replace(/\/+$/, '');
 }
@@ -89,11 +93,14 @@ function checkEndpoint(text: string): string {
 export async function settle(options: PullOptions, timing: Timing): Promise<Settings> {
   const token = await findToken(options.token);
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
-    throw new OptionError('not an access token', { name: 'token', expected: 'printable ASCII without spaces' });
+    throw new OptionError('option token: not an access token', {
+      name: 'token',
+      expected: 'printable ASCII without spaces',
+    });
   }
   const cacheDir = options.cacheDir ?? variable('HF_HUB_CACHE') ?? variable('HUGGINGFACE_HUB_CACHE');
   if (cacheDir === '' || cacheDir?.includes('\0')) {
-    throw new OptionError('not a folder', { name: 'cacheDir', found: cacheDir });
+    throw new OptionError('option cacheDir: not a folder', { name: 'cacheDir', found: cacheDir });
   }
   return {
     offline: options.offline ?? truthy('HF_HUB_OFFLINE'),

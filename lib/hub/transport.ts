@@ -120,7 +120,7 @@ export class Transport {
       trusted &&= next.origin === this.#origin;
       url = next;
     }
-    throw new HubError('too many redirects', { name: start.href, expected: `at most ${kMaxRedirects}` });
+    throw new HubError(`${start.href}: too many redirects`, { name: start.href, expected: `at most ${kMaxRedirects}` });
   }
 
   #ownEtag(response: Response, trusted: boolean): string | undefined {
@@ -132,7 +132,11 @@ export class Transport {
     const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
     const safe = next !== undefined && (next.protocol === 'https:' || next.protocol === url.protocol);
     if (location === '' || next === undefined || !safe) {
-      throw new HubError('a redirect leads nowhere safe', { name: url.href, expected: 'https', found: location });
+      throw new HubError(`${url.href}: a redirect leads nowhere safe`, {
+        name: url.href,
+        expected: 'https',
+        found: location,
+      });
     }
     return next;
   }
@@ -168,13 +172,18 @@ export class Transport {
     if (cause instanceof HubError || cause instanceof Transient) return cause;
     if (stalled) {
       const expected = `data within ${this.settings.timing.stallMs / 1000} s`;
-      return new Transient(new HubError('the connection stalled', { name: url, expected, found: 'nothing', cause }));
+      return new Transient(
+        new HubError(`${url}: the connection stalled`, { name: url, expected, found: 'nothing', cause }),
+      );
     }
-    const inner = (cause as { cause?: { code?: string; message?: string } }).cause;
+    const inner = (cause as { cause?: { code?: string; message?: string; syscall?: string } }).cause;
     const found = inner?.code ?? inner?.message ?? (cause as Error).message;
-    const lost = /^(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(found);
+    const lost =
+      /^(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(found) ||
+      inner?.syscall === 'connect';
     const message = lost ? 'cannot reach the hub' : 'the connection to the hub broke';
-    const error = new HubError(message, { name: url || this.settings.endpoint, found, cause });
+    const name = url.split('?')[0] || this.settings.endpoint;
+    const error = new HubError(`${name}: ${message}`, { name, found, cause });
     return new Transient(error, { unreachable: lost });
   }
 
@@ -189,23 +198,29 @@ export class Transport {
       const seconds = Number(response.headers.get('retry-after') ?? 0);
       const afterMs = Number.isFinite(seconds) ? Math.min(60, Math.max(0, seconds)) * 1000 : 0;
       const message = response.status === 429 ? 'too many requests' : 'the hub has a problem';
-      return new Transient(new HubError(message, { name: what, found, hint: 'Try again later' }), { afterMs });
+      return new Transient(new HubError(`${what}: ${message}`, { name: what, found, hint: 'Try again later' }), {
+        afterMs,
+      });
     }
     if (response.status === 403 || code === 'GatedRepo') {
       const page = `${this.settings.endpoint}/${what.split('@')[0]}`;
       const hint = `Accept its terms at ${page}, then ${how}`;
-      return new HubError('the model is gated or closed to you', { name: what, found, hint });
+      return new HubError(`${what}: the model is gated or closed to you`, { name: what, found, hint });
     }
     if (response.status === 404 || code === 'RepoNotFound' || code === 'RevisionNotFound') {
       const subject = { RevisionNotFound: 'revision', EntryNotFound: 'file' }[code] ?? 'model';
       const hint = `Check the spelling; for a private one ${how}`;
-      return new ModelNotFoundError(`the hub has no such ${subject}`, { name: what, found, hint });
+      return new ModelNotFoundError(`${what}: the hub has no such ${subject}`, { name: what, found, hint });
     }
     if (response.status === 401) {
       const known = this.settings.token === undefined ? how : `the token is not accepted: ${how}`;
-      return new HubError('the hub wants an access token', { name: what, found, hint: `To get in, ${known}` });
+      return new HubError(`${what}: the hub wants an access token`, { name: what, found, hint: `To get in, ${known}` });
     }
-    return new HubError('the hub refuses', { name: what, expected: 'HTTP 200', found: `${found} ${text.slice(0, 160)}` });
+    return new HubError(`${what}: the hub refuses`, {
+      name: what,
+      expected: 'HTTP 200',
+      found: `${found} ${text.slice(0, 160)}`,
+    });
   }
 
   async #text(answer: Answer, limit: number): Promise<string> {
@@ -214,7 +229,10 @@ export class Transport {
     for (let part = await answer.read(); part !== undefined; part = await answer.read()) {
       size += part.length;
       if (size > limit) {
-        throw new HubError('the answer is too long', { name: answer.response.url, expected: `at most ${limit} bytes` });
+        throw new HubError(`${answer.response.url}: the answer is too long`, {
+          name: answer.response.url,
+          expected: `at most ${limit} bytes`,
+        });
       }
       parts.push(part);
     }
@@ -225,7 +243,8 @@ export class Transport {
   api(what: string): typeof fetch {
     let calls = 0;
     return async (input, init) => {
-      if (++calls > 2000) throw new HubError('the listing has no end', { name: what, expected: 'at most 2000 pages' });
+      if (++calls > 2000)
+        throw new HubError(`${what}: the listing has no end`, { name: what, expected: 'at most 2000 pages' });
       const backoff = new Backoff(this.settings.timing, this.signal);
       for (;;) {
         try {
@@ -247,7 +266,12 @@ export class Transport {
       const type = response.headers.get('content-type') ?? 'nothing';
       if (!type.includes('json')) {
         const hint = 'A proxy or log-in page may stand between; check the endpoint';
-        throw new HubError('the hub sends something else than JSON', { name: url, expected: 'JSON', found: type, hint });
+        throw new HubError(`${url}: the hub sends something else than JSON`, {
+          name: url,
+          expected: 'JSON',
+          found: type,
+          hint,
+        });
       }
       const text = await this.#text(answer, kMaxAnswer);
       const link = response.headers.get('link');

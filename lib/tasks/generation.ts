@@ -62,6 +62,8 @@ export interface GenerationStart {
   /** Text before the first piece (echo). */
   readonly lead: string;
   readonly detokenizer: () => DetokenizerStream | undefined;
+  /** Rows of the logits may have no token: their ids have no text. */
+  readonly hasText: (id: number) => boolean;
 }
 
 class Stream {
@@ -95,13 +97,17 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   #error: unknown;
   #over = false;
   #left = false;
+  #detach: () => void = () => undefined;
   #notify: (() => void)[] = [];
 
   /** @internal `begin` tokenises and submits; it gets the signal that cancels everything. */
   constructor(begin: (generation: Generation, signal: AbortSignal) => Promise<void>, signal: AbortSignal | undefined) {
     const forward = (): void => this.cancel(signal?.reason);
     if (signal?.aborted === true) forward();
-    else signal?.addEventListener('abort', forward, { once: true });
+    else if (signal !== undefined) {
+      signal.addEventListener('abort', forward, { once: true });
+      this.#detach = () => signal.removeEventListener('abort', forward);
+    }
     begin(this, this.#controller.signal)
       .catch((error: unknown) => this.fail(error))
       .finally(() => this.#wake());
@@ -122,10 +128,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
       }
       if (this.#error !== undefined) throw this.#error;
     } finally {
-      if (!this.#over) {
-        this.#left = true;
-        this.#controller.abort();
-      }
+      if (!this.#over) this.#leave();
     }
   }
 
@@ -165,9 +168,8 @@ export class Generation implements AsyncIterable<Piece>, Sink {
         if (next.done === true) controller.close();
         else controller.enqueue(next.value.text);
       },
-      async cancel(): Promise<void> {
-        await iterator.return();
-      },
+      // Not iterator.return(): that waits for the piece that is being read.
+      cancel: () => this.#leave(),
     });
   }
 
@@ -186,7 +188,8 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     s.ids.push(token.id);
     if (this.#start?.logprobs === true) s.logprobs.push({ id: token.id, logprob: token.logprob, top: token.top });
     if (this.#left) return true;
-    const text = token.stop || s.detokenizer === undefined ? '' : s.detokenizer.push(token.id);
+    const silent = token.stop || this.#start?.hasText(token.id) !== true;
+    const text = silent ? '' : (s.detokenizer?.push(token.id) ?? '');
     const { emit, stopped } = s.matcher.push(text);
     if (emit !== '') this.#emit(index, s, emit);
     return stopped !== undefined;
@@ -209,12 +212,18 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   /** @internal */
   fail(error: unknown): void {
     if (this.#over) return;
-    if (!this.#left) this.#error = error;
+    this.#error = error;
     this.#end();
+  }
+
+  #leave(): void {
+    this.#left = true;
+    this.cancel();
   }
 
   #end(): void {
     this.#over = true;
+    this.#detach();
     if (this.#last === 0) this.#last = performance.now();
     this.#wake();
   }

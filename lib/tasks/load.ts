@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildCheckpoint } from '../engine/build.js';
 import { DecoderHost, type HostOptions } from '../engine/host.js';
-import { OptionError } from '../errors.js';
+import { AbortError, OptionError } from '../errors.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import type { Architecture } from '../models/architecture.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
@@ -67,18 +68,25 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefine
  */
 export async function load(path?: string, options: LoadOptions = {}): Promise<TextModel> {
   checkOptions(options);
-  options.signal?.throwIfAborted();
+  if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
   const hub = { ...options.hub, ...(options.signal === undefined ? {} : { signal: options.signal }) };
   const found = path === undefined ? builtInModel() : await resolveModel(path, hub);
   const checkpoint = await openCheckpoint(found);
   const built = buildCheckpoint(checkpoint, options.architecture);
+  // Each of these takes some ms: the event loop gets its turn between them.
+  await nextTurn();
   const tokenizer = tokenizerOf(checkpoint);
-  tokenizer.catch(() => undefined);
-  const host = await DecoderHost.open(built, options);
+  tokenizer.catch(() => undefined); // it may fail before anyone waits for it
+  await nextTurn();
+  const close = (): Promise<void> => tokenizer.then((t) => t?.close(), () => undefined);
+  const host = await DecoderHost.open(built, options).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
   try {
     return new TextModel(host, checkpoint, await tokenizer);
   } catch (error) {
-    await host.dispose();
+    await Promise.all([host.dispose(), close()]);
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import type { Retained } from '../engine/sequence.js';
+import { newRetained, type Retained } from '../engine/sequence.js';
 import { DisposedError, InputError } from '../errors.js';
 import type { GenerateOptions } from '../generation/options.js';
 import type { ChatMessage, RenderOptions } from '../text/chat_template.js';
@@ -11,7 +11,7 @@ import type { Prompt, TextModel } from './text_model.js';
  */
 export class Session {
   readonly #model: TextModel;
-  readonly #retained: Retained = { ids: [], table: undefined, busy: false };
+  readonly #retained: Retained = newRetained();
   readonly #messages: ChatMessage[] = [];
   #busy = false;
   #disposed = false;
@@ -20,7 +20,7 @@ export class Session {
   constructor(model: TextModel, system: string | undefined) {
     this.#model = model;
     if (system !== undefined) this.#messages.push({ role: 'system', content: system });
-    model.host.engine.retain(this.#retained);
+    model.host.engine.pool.retain(this.#retained);
   }
 
   /** The conversation so far, answers included. */
@@ -56,7 +56,7 @@ export class Session {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#model.host.engine.forget(this.#retained);
+    this.#model.host.engine.pool.forget(this.#retained);
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@ import { printProgram } from '../graph/program.js';
 import { stepProgram } from '../engine/programs.js';
 import { type ChatMessage, type ChatTemplate, compileChatTemplate, type RenderOptions } from '../text/chat_template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { Pacer } from '../weights/files.js';
 import type { Checkpoint } from '../weights/types.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import { Generation } from './generation.js';
@@ -126,7 +127,10 @@ export class TextModel {
 
   /** @internal Ids of a prompt, checked; text goes through the tokenizer with its usual special tokens. */
   async encode(prompt: Prompt, addSpecial = true): Promise<Int32Array> {
-    if (typeof prompt !== 'string') return Int32Array.from(prompt);
+    if (typeof prompt !== 'string') {
+      checkIds(prompt, this.host.built.vocabSize, 'prompt');
+      return Int32Array.from(prompt);
+    }
     if (this.tokenizer === undefined) throw new UnsupportedError('this checkpoint has no tokenizer', { file: this.checkpoint.path, hint: 'Give token ids instead of text' });
     return this.tokenizer.encode(prompt, { addSpecial });
   }
@@ -156,14 +160,16 @@ export class TextModel {
       const context = { vocab: this.host.built.vocabSize, eosIds: this.eosIds, contextLeft: this.maxContext - prompt.length, promptLength: prompt.length };
       const resolved = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
       const n = resolved.n;
+      const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
         n,
         stop: resolved.stop,
         logprobs: resolved.logprobs,
         seed: resolved.seed,
         promptTokens: prompt.length,
-        lead: resolved.echo ? (this.tokenizer?.decode(prompt, { skipSpecial: true }) ?? '') : '',
-        detokenizer: () => this.tokenizer?.stream({ skipSpecial: true }),
+        lead: resolved.echo ? (this.tokenizer?.decode(prompt.filter(hasText), { skipSpecial: true }) ?? '') : '',
+        hasText,
+        detokenizer: () => this.tokenizer?.stream({ skipSpecial: true, after: prompt.subarray(-16) }),
       });
       if (resolved.maxTokens === 0) {
         for (let i = 0; i < n; i++) generation.finish(i, 'length');
@@ -203,9 +209,11 @@ export class TextModel {
     const key = JSON.stringify(breakers);
     const find = async (): Promise<number[]> => {
       const found: number[] = [];
+      const pacer = new Pacer();
+      const stream = tokenizer.stream();
       for (let id = 0; id < Math.min(tokenizer.vocabSize, this.host.built.vocabSize); id++) {
-        if (id % 2048 === 2047) await new Promise((resolve) => setImmediate(resolve));
-        const text = tokenizer.decode([id]);
+        if (pacer.due()) await pacer.pause();
+        const text = stream.push(id) + stream.flush();
         if (breakers.some((b) => text.includes(b))) found.push(id);
       }
       return found;

@@ -16,6 +16,8 @@ export interface WholeOptions {
 
 /** Throws an InputError unless every id is one of the vocabulary and there is at least one. */
 export function checkIds(ids: ArrayLike<number>, vocab: number, name: string): void {
+  const listed = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
+  if (!listed) throw new InputError(`${name} is not a list of token ids`, { name, expected: 'an array or Int32Array', found: typeof ids });
   if (ids.length === 0) throw new InputError(`${name} is empty`, { name, expected: 'at least one token' });
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i]!;
@@ -34,7 +36,7 @@ export async function runWhole(host: DecoderHost, ids: Int32Array, options: Whol
   const chunk = options.single === true ? ids.length : 512;
   const from = options.logitsFrom ?? 0;
   const parts: Record<string, Float32Array[]> = Object.fromEntries(options.outputs.map((o) => [o, []]));
-  const table = await host.engine.lease(ids.length);
+  const table = await host.engine.pool.lease(ids.length, options.signal);
   try {
     for (let begin = 0; begin < ids.length; begin += chunk) {
       if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
@@ -51,7 +53,7 @@ export async function runWhole(host: DecoderHost, ids: Int32Array, options: Whol
       for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
     }
   } finally {
-    host.engine.release(table);
+    host.engine.pool.release(table);
   }
   return Object.fromEntries(Object.entries(parts).map(([name, list]) => [name, join(list)]));
 }

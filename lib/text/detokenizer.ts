@@ -117,6 +117,15 @@ export class DetokenizerStream {
     return this.take(rawFirst ? this.table.tokenBytes(id) : this.table.textBytes(id), false);
   }
 
+  /**
+   * Takes ids that come before without giving their text out: the first token then keeps the space that a text's start
+   * would lose, and a character that they leave unfinished is completed by what follows.
+   */
+  follow(ids: ArrayLike<number>): void {
+    for (let i = 0; i < ids.length; i += 1) this.push(ids[i] as number);
+    this.held = '';
+  }
+
   /** Ends the text: gives out what was held back. The stream then starts afresh. */
   flush(): string {
     const text = this.take(new Uint8Array(0), true);

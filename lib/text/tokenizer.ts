@@ -25,6 +25,11 @@ export interface DecodeOptions {
   readonly skipSpecial?: boolean;
 }
 
+export interface StreamOptions extends DecodeOptions {
+  /** Ids that come before, such as the end of a prompt that is continued; the last few are enough. */
+  readonly after?: ArrayLike<number>;
+}
+
 export interface Tokenizer {
   /** Highest id + 1. */
   readonly vocabSize: number;
@@ -50,7 +55,7 @@ export interface Tokenizer {
   /** Ids → text; invalid UTF-8 becomes U+FFFD. Throws InputError for an id outside the vocabulary. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** Incremental `decode`: the pieces joined equal `decode` of all ids. */
-  stream(options?: DecodeOptions): DetokenizerStream;
+  stream(options?: StreamOptions): DetokenizerStream;
   idToToken(id: number): string | undefined;
   tokenToId(token: string): number | undefined;
   /** Frees the tables in the worker. An idle worker never keeps the process alive. */
@@ -105,8 +110,10 @@ class WorkerTokenizer implements Tokenizer {
     return pieces.join('');
   }
 
-  stream(options: DecodeOptions = {}): DetokenizerStream {
-    return new DetokenizerStream(this.table, options.skipSpecial ?? false);
+  stream(options: StreamOptions = {}): DetokenizerStream {
+    const stream = new DetokenizerStream(this.table, options.skipSpecial ?? false);
+    if (options.after !== undefined) stream.follow(options.after);
+    return stream;
   }
 
   idToToken(id: number): string | undefined {

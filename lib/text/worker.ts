@@ -4,7 +4,7 @@ import { TokenizerError } from '../errors.js';
 import { Encoder } from './encoder.js';
 import { specFromFolder } from './from_folder.js';
 import { specFromGguf } from './from_gguf.js';
-import type { Segment } from './protocol.js';
+import type { LoadResult, Segment } from './protocol.js';
 import { toWire } from './rpc.js';
 import { describe } from './token_table.js';
 
@@ -39,7 +39,7 @@ function part(message: Incoming): void {
   }
 }
 
-function load(message: Incoming): unknown {
+function load(message: Incoming): LoadResult {
   const known = metadata.get(message.handle);
   metadata.delete(message.handle);
   const spec = message.folder === undefined ? specFromGguf(known ?? new Map()) : specFromFolder(message.folder);
@@ -54,13 +54,19 @@ function encode(message: Incoming): Int32Array {
   return encoder.encode(message.segments as readonly Segment[], message.addSpecial === true, message.parts === true);
 }
 
+/** The tables are megabytes: handed over, not copied. */
+function tableBuffers({ table }: LoadResult): ArrayBuffer[] {
+  const arrays = Object.values(table).filter((v) => ArrayBuffer.isView(v));
+  return [...new Set(arrays.map((v) => v.buffer as ArrayBuffer))];
+}
+
 port.on('message', (message: Incoming) => {
   try {
     if (message.op === 'part') part(message);
     else if (message.op === 'unload') encoders.delete(message.handle);
     else {
       const value = message.op === 'load' ? load(message) : encode(message);
-      const transfer = value instanceof Int32Array ? [value.buffer as ArrayBuffer] : [];
+      const transfer = value instanceof Int32Array ? [value.buffer as ArrayBuffer] : tableBuffers(value as LoadResult);
       if (message.id !== undefined) port.postMessage({ id: message.id, value }, transfer);
     }
   } catch (error) {

@@ -93,14 +93,21 @@ class StepCheck {
     } else if (node.op == "copy_blocks") {
       range(in[1], 0, dim(in[0], 0));
     } else if (node.op == "attention") {
-      bounds(in[3], dim(in[0], 0), true);
-      if (std::get<std::string>(node.attrs.at("source")) == "cache")
-        cache(in[4], in[5], -1, dim(in[1], 0));
-      else if (in.size() > 6 && in[6] >= 0)
-        bounds(in[6], dim(in[1], 0), true);
+      attention(node, in);
     } else if (node.op == "sample") {
       sample(in);
     }
+  }
+
+  void attention(const Node& node, const std::vector<int32_t>& in) {
+    bounds(in[3], dim(in[0], 0), true);
+    const bool cached = std::get<std::string>(node.attrs.at("source")) == "cache";
+    if (cached) cache(in[4], in[5], -1, dim(in[1], 0));
+    if (!cached && in.size() > 6 && in[6] >= 0) bounds(in[6], dim(in[1], 0), true);
+    if (node.outputs.size() < 2) return;
+    const int64_t keys = dim(node.outputs[1], 2);  // probs has a column for each key that any row sees
+    if (cached) range(in[5], 0, keys);
+    if (!cached && keys < dim(in[1], 0)) fail("probs must have a column per key");
   }
 
   void sample(const std::vector<int32_t>& in) {
@@ -126,7 +133,9 @@ class StepCheck {
   void loop() {
     const Loop& loop = program_.loop;
     const int64_t rows = dim(loop.ids_input, 0), samples = dim(loop.remaining, 0);
-    if (step_.k > 1 && rows != samples) fail("k above 1 needs one row per sequence: " + std::to_string(rows) + " rows, " + std::to_string(samples) + " sequences");
+    if (step_.k > 1 && rows != samples)
+      fail("k above 1 needs one row per sequence: " + std::to_string(rows) + " rows, " + std::to_string(samples) +
+           " sequences");
     if (dim(loop.ids_output, 0) != samples || dim(loop.stop_offsets, 0) != samples + 1)
       fail("the loop needs an id and stop ids for each of " + std::to_string(samples) + " sequences");
     for (int32_t value : loop.increments)

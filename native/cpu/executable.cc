@@ -184,7 +184,10 @@ bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
 }
 
 void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
-  if (step.dims != shaped_ || steps_ == 0) check_shapes(program_, shaped_ = step.dims);
+  if (step.dims != shaped_ || steps_ == 0) {
+    check_shapes(program_, step.dims);
+    shaped_ = step.dims;
+  }
   check_step(program_, input_index_, step);
   allocate_outputs(step);
   step.status.clear();

@@ -177,7 +177,7 @@ class NodeCheck {
     if (source != nullptr && *source == "cache") {
       for (int32_t i : {1, 2}) require(program_.values[node_.inputs[i]].kind == ValueKind::state, "keys and values must be states");
       require(given(4) && given(5) && layer_fits(k[1]), "the cache needs a table, positions, and states that hold the layer");
-      require(!given(7) && !given(8), "bias and mask are for attention over rows");
+      require(!given(7) && (!given(8) || letter('g') == 2), "a bias is for attention over rows, and a mask goes with one sequence");
       require(letter('q') >= letter('g') - 1, "the table must have a row for each sequence");
       const bool* causal = std::get_if<bool>(&node_.attrs.at("causal"));
       require(causal != nullptr && *causal, "attention over the cache is causal");

@@ -1,7 +1,7 @@
 // The native surface: devices, loadDevice, ops, open. The only folder that knows Node.
 #include <napi.h>
 
-#include <thread>
+#include <cmath>
 
 #include "cpu/device.h"
 #include "node/objects.h"
@@ -75,7 +75,7 @@ OpenOptions to_options(const Napi::Value& value) {
     const Napi::Value entry = object.Get(key);
     if (entry.IsUndefined()) return absent;
     const double n = entry.IsNumber() ? entry.As<Napi::Number>().DoubleValue() : -1e9;
-    if (!(n >= least && n <= most))
+    if (!(n >= least && n <= most) || n != std::floor(n))
       throw Error("ERR_OPTION", std::string(key) + " must be an integer from " + std::to_string(least) + " to " +
                                     std::to_string(most));
     return static_cast<int32_t>(n);

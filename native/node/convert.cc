@@ -1,5 +1,6 @@
 #include "node/convert.h"
 
+#include <climits>
 #include <cmath>
 #include <cstring>
 
@@ -27,6 +28,11 @@ int64_t integer(const Napi::Value& value, const char* what) {
 
 int64_t integer(const Napi::Object& object, const char* key) { return integer(object.Get(key), key); }
 
+Napi::Object object_of(const Napi::Value& value, const char* what) {
+  if (!value.IsObject()) bad(std::string(what) + " must be an object");
+  return value.As<Napi::Object>();
+}
+
 // Sizes, inodes and times go beyond 2^53: they travel as BigInt.
 int64_t big(const Napi::Object& object, const char* key) {
   const Napi::Value value = object.Get(key);
@@ -41,10 +47,17 @@ Napi::Array list(const Napi::Object& object, const char* key) {
   return value.As<Napi::Array>();
 }
 
+// Of a value; -1: absent.
+int32_t index(const Napi::Value& value, const char* what) {
+  const int64_t number = integer(value, what);
+  if (number < -1 || number > INT32_MAX) bad(std::string(what) + ": value " + std::to_string(number) + " does not exist");
+  return static_cast<int32_t>(number);
+}
+
 std::vector<int32_t> indices(const Napi::Object& object, const char* key) {
   const Napi::Array array = list(object, key);
   std::vector<int32_t> out;
-  for (uint32_t i = 0; i < array.Length(); i++) out.push_back(static_cast<int32_t>(integer(array.Get(i), key)));
+  for (uint32_t i = 0; i < array.Length(); i++) out.push_back(index(array.Get(i), key));
   return out;
 }
 
@@ -82,7 +95,7 @@ WeightExprPtr to_weight(const Napi::Object& object, int32_t depth = 0) {
   if (expr->rows < 0 || expr->cols < 0 || expr->rows > (int64_t{1} << 40) || expr->cols > (int64_t{1} << 40))
     bad("weight size out of range");
   if (expr->kind == Kind::file) {
-    const Napi::Object file = object.Get("file").As<Napi::Object>();
+    const Napi::Object file = object_of(object.Get("file"), "file of a weight");
     expr->file =
         std::make_shared<FileIdentity>(FileIdentity{text(file, "path"), static_cast<uint64_t>(big(file, "size")),
                                                     static_cast<uint64_t>(big(file, "inode")), big(file, "mtimeNs")});
@@ -96,7 +109,7 @@ WeightExprPtr to_weight(const Napi::Object& object, int32_t depth = 0) {
     expr->std = object.Get("std").ToNumber().DoubleValue();
   } else {
     const Napi::Array of = list(object, "of");
-    for (uint32_t i = 0; i < of.Length(); i++) expr->of.push_back(to_weight(of.Get(i).As<Napi::Object>(), depth + 1));
+    for (uint32_t i = 0; i < of.Length(); i++) expr->of.push_back(to_weight(object_of(of.Get(i), "part of a weight"), depth + 1));
     if (expr->kind == Kind::slice) expr->begin = integer(object, "begin");
     if (expr->kind == Kind::permute_rows) expr->heads = integer(object, "heads");
   }
@@ -127,13 +140,13 @@ Value to_value(const Napi::Object& object, const std::vector<std::string>& dims)
     }
     value.shape.push_back(ref);
   }
-  if (value.kind == ValueKind::weight) value.weight = to_weight(object.Get("weight").As<Napi::Object>());
+  if (value.kind == ValueKind::weight) value.weight = to_weight(object_of(object.Get("weight"), "weight"));
   return value;
 }
 
 Node to_node(const Napi::Object& object) {
   Node node{text(object, "op"), text(object, "name"), indices(object, "inputs"), indices(object, "outputs"), {}};
-  const Napi::Object attrs = object.Get("attrs").As<Napi::Object>();
+  const Napi::Object attrs = object_of(object.Get("attrs"), "attrs");
   const Napi::Array names = attrs.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); i++) {
     const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
@@ -151,7 +164,7 @@ Node to_node(const Napi::Object& object) {
 }
 
 Loop to_loop(const Napi::Object& object) {
-  const auto value = [&](const char* key) { return static_cast<int32_t>(integer(object, key)); };
+  const auto value = [&](const char* key) { return index(object.Get(key), key); };
   return {value("idsOutput"),   value("idsInput"), indices(object, "increments"),
           value("stopOffsets"), value("stopIds"),  value("remaining")};
 }
@@ -187,11 +200,11 @@ Program to_program(const Napi::Object& object) {
   program.name = text(object, "name");
   each(object, "dims", [&](const Napi::Value& v) { program.dims.push_back(v.ToString().Utf8Value()); });
   each(object, "values",
-       [&](const Napi::Value& v) { program.values.push_back(to_value(v.As<Napi::Object>(), program.dims)); });
-  each(object, "nodes", [&](const Napi::Value& v) { program.nodes.push_back(to_node(v.As<Napi::Object>())); });
+       [&](const Napi::Value& v) { program.values.push_back(to_value(object_of(v, "value"), program.dims)); });
+  each(object, "nodes", [&](const Napi::Value& v) { program.nodes.push_back(to_node(object_of(v, "node"))); });
   each(object, "outputs", [&](const Napi::Value& v) {
-    const Napi::Object o = v.As<Napi::Object>();
-    program.outputs.push_back({text(o, "name"), static_cast<int32_t>(integer(o, "value"))});
+    const Napi::Object o = object_of(v, "output");
+    program.outputs.push_back({text(o, "name"), index(o.Get("value"), "value")});
   });
   const Napi::Value loop = object.Get("loop");
   program.has_loop = loop.IsObject();

@@ -74,11 +74,15 @@ void EnvState::finish(Napi::Env env, uint64_t id, const std::function<Napi::Valu
   deferred_.erase(found);
   if (deferred_.empty()) napi_unref_threadsafe_function(env, tsfn_);
   try {
-    deferred.Resolve(make(env));
-  } catch (const Napi::Error& error) {
-    deferred.Reject(error.Value());
+    try {
+      deferred.Resolve(make(env));
+    } catch (const Napi::Error& error) {
+      deferred.Reject(error.Value());
+    } catch (...) {
+      deferred.Reject(current_error(env).Value());
+    }
   } catch (...) {
-    deferred.Reject(current_error(env).Value());
+    // The environment is ending and takes neither values nor errors: nobody waits for this promise any more.
   }
 }
 

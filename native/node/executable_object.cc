@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <mutex>
 
@@ -43,7 +44,9 @@ Napi::Object ExecutableObject::make(Napi::Env env, std::shared_ptr<Executable> e
   const Napi::Object object = EnvState::of(env)->executable_constructor.New(
       {Napi::External<void>::New(env, &EnvState::of(env)->executable_constructor)});
   ExecutableObject* self = Unwrap(object);
-  self->executable_ = std::move(executable);
+  self->held_->executable = std::move(executable);
+  std::erase_if(life->executables, [](const auto& held) { return held.expired(); });
+  life->executables.push_back(self->held_);
   self->life_ = std::move(life);
   self->io_ = Napi::Persistent(io);
   return object;
@@ -55,15 +58,16 @@ ExecutableObject::ExecutableObject(const Napi::CallbackInfo& info) : ObjectWrap(
 }
 
 std::shared_ptr<Step> ExecutableObject::prepare(const Napi::CallbackInfo& info) {
-  if (executable_ == nullptr || life_->disposed.load()) throw Error("ERR_DISPOSED", "the model was disposed");
+  if (life_->disposed.load()) throw Error("ERR_DISPOSED", "the model was disposed");
+  if (held_->executable == nullptr) throw Error("ERR_DISPOSED", "the executable was disposed");
   auto step = std::make_shared<Step>();
-  step->dims = to_dims(info[0], executable_->program());
+  step->dims = to_dims(info[0], held_->executable->program());
   if (info.Length() > 1 && !info[1].IsUndefined()) {
     const double k = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
-    if (!(k >= 1 && k <= 4096)) throw Error("ERR_INPUT", "k must be an integer from 1 to 4096");
+    if (!(k >= 1 && k <= 4096) || k != std::floor(k)) throw Error("ERR_INPUT", "k must be an integer from 1 to 4096");
     step->k = static_cast<int32_t>(k);
   }
-  copy_inputs(io_.Value(), executable_->program(), *step);
+  copy_inputs(io_.Value(), held_->executable->program(), *step);
   return step;
 }
 
@@ -75,7 +79,7 @@ Napi::Value ExecutableObject::run(const Napi::CallbackInfo& info) {
     auto cancelled = calls_.add();
     const auto state = EnvState::of(env);
     const EnvState::Pending pending = state->begin(env);
-    life_->device->submit(life_->priority, [=, executable = executable_, life = life_, id = pending.id]() mutable {
+    life_->device->submit(life_->priority, [=, executable = held_->executable, life = life_, id = pending.id]() mutable {
       std::exception_ptr error;
       try {
         run_step(*executable, *life, *step, *cancelled);
@@ -102,7 +106,7 @@ Napi::Value ExecutableObject::run_sync(const Napi::CallbackInfo& info) {
     const std::atomic<bool> cancelled{false};
     life_->device->submit(life_->priority, [&] {
       try {
-        run_step(*executable_, *life_, *step, cancelled);
+        run_step(*held_->executable, *life_, *step, cancelled);
       } catch (...) {
         error = std::current_exception();
       }
@@ -113,7 +117,7 @@ Napi::Value ExecutableObject::run_sync(const Napi::CallbackInfo& info) {
     std::unique_lock lock(mutex);
     ready.wait(lock, [&] { return done; });
     if (error) std::rethrow_exception(error);
-    return to_result(info.Env(), executable_->program(), *step);
+    return to_result(info.Env(), held_->executable->program(), *step);
   });
 }
 
@@ -121,9 +125,9 @@ Napi::Value ExecutableObject::run_sync(const Napi::CallbackInfo& info) {
 Napi::Value ExecutableObject::profile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    if (executable_ == nullptr) throw Error("ERR_DISPOSED", "the executable was disposed");
-    if (info.Length() > 0 && info[0].IsBoolean()) executable_->set_profiling(info[0].As<Napi::Boolean>().Value());
-    const ExecutableInfo data = executable_->info();
+    if (held_->executable == nullptr) throw Error("ERR_DISPOSED", "the executable was disposed");
+    if (info.Length() > 0 && info[0].IsBoolean()) held_->executable->set_profiling(info[0].As<Napi::Boolean>().Value());
+    const ExecutableInfo data = held_->executable->info();
     Napi::Array nodes = Napi::Array::New(env, data.nodes.size());
     for (uint32_t i = 0; i < data.nodes.size(); i++) {
       Napi::Object node = Napi::Object::New(env);
@@ -150,9 +154,9 @@ Napi::Value ExecutableObject::cancel(const Napi::CallbackInfo& info) {
 Napi::Value ExecutableObject::dispose(const Napi::CallbackInfo& info) {
   calls_.cancel();
   // The last reference may be this one: memory is given back on the engine thread, not here.
-  if (executable_ != nullptr)
-    life_->device->submit(life_->priority, [held = std::move(executable_)]() mutable { held.reset(); });
-  executable_ = nullptr;
+  if (held_->executable != nullptr)
+    life_->device->submit(life_->priority, [last = std::move(held_->executable)]() mutable { last.reset(); });
+  held_->executable = nullptr;
   io_.Reset();
   return info.Env().Undefined();
 }

@@ -107,7 +107,14 @@ Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
     account(env, 0);
     const auto state = EnvState::of(env);
     const EnvState::Pending pending = state->begin(env);
-    life_->device->submit(life_->priority, [state, id = pending.id, held = std::move(model_)]() mutable {
+    // Weights and state are also held by what was compiled: it goes with the model.
+    std::vector<std::shared_ptr<Executable>> executables;
+    for (const auto& weak : life_->executables)
+      if (const auto held = weak.lock()) executables.push_back(std::move(held->executable));
+    life_->executables.clear();
+    life_->device->submit(life_->priority, [state, id = pending.id, held = std::move(model_),
+                                            compiled = std::move(executables)]() mutable {
+      compiled.clear();
       held.reset();
       state->settle(id, [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
     });

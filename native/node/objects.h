@@ -11,11 +11,17 @@
 
 namespace verdant {
 
+// What an Executable object holds, so that disposing its model can let go of it. JavaScript thread only.
+struct Held {
+  std::shared_ptr<Executable> executable;
+};
+
 // Shared by a model and all that was made from it.
 struct Lifecycle {
   Device* device;
   int32_t priority;
   std::atomic<bool> disposed{false};
+  std::vector<std::weak_ptr<Held>> executables;  // JavaScript thread only
 };
 
 // Flags of the calls that are queued or running, so that all can be cancelled. JavaScript thread only.
@@ -43,7 +49,7 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<Step> prepare(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Executable> executable_;
+  std::shared_ptr<Held> held_ = std::make_shared<Held>();
   std::shared_ptr<Lifecycle> life_;
   Napi::ObjectReference io_;
   Calls calls_;

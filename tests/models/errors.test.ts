@@ -35,7 +35,7 @@ function reshaped(source: WeightSource, target: string): WeightSource {
     find(name) {
       const tensor = source.find(name);
       if (tensor === undefined || name !== target) return tensor;
-      return { ...tensor, shape: [...tensor.shape.slice(0, -1), tensor.shape.at(-1)! + 1] };
+      return { ...tensor, shape: [...(tensor.shape ?? []).slice(0, -1), (tensor.shape ?? []).at(-1)! + 1] };
     },
   };
 }

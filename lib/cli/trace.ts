@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { InputError, UnsupportedError } from '../errors.js';
+import type { TraceInputs } from '../tasks/trace.js';
+import type { NumberTensor } from '../weights/read_tensor.js';
+import type { WritableTensor } from '../weights/write_safetensors.js';
+import { type Context, given, integerOf } from './command.js';
+import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, hubOptions, modelArgument } from './options.js';
+
+interface TraceValues extends HubValues, DeviceValues {
+  readonly inputs: string;
+  readonly out: string;
+  readonly maxNewTokens?: number;
+  readonly numBeams?: number;
+}
+
+const rules = `
+IN holds input_ids and, where needed, attention_mask and position_ids: integers, (batch, length), Hugging Face's names.
+OUT gets logits, hidden_states.N and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences
+(I64): greedy, prompts without padding, then the new ids, then padding. Linears multiply in f32 unless --compute says
+otherwise. No tokenizer is needed.`;
+
+export function define(command: Command, context: Context): void {
+  command
+    .argument(...modelArgument)
+    .requiredOption('--inputs <file>', 'safetensors file with the inputs')
+    .requiredOption('--out <file>', 'safetensors file to write')
+    .option('--max-new-tokens <n>', 'generate up to n ids instead', integerOf)
+    .option('--num-beams <n>', 'beams of the generation; only 1 so far', integerOf);
+  addHubOptions(addDeviceOptions(command))
+    .addHelpText('after', rules)
+    .action((model, values) => trace(model, values, context));
+}
+
+const known = ['input_ids', 'attention_mask', 'position_ids'] as const;
+
+async function readInputs(file: string): Promise<TraceInputs> {
+  const { readSafetensors } = await import('../weights/safetensors.js');
+  const { readNumberTensors } = await import('../weights/read_tensor.js');
+  const header = await readSafetensors(file);
+  const unknown = [...header.tensors.keys()].filter((name) => !(known as readonly string[]).includes(name));
+  if (unknown.length > 0) {
+    const found = unknown.slice(0, 16).join(', ');
+    throw new InputError('inputs that this model does not take', { file, expected: known.join(', '), found });
+  }
+  const tensors = await readNumberTensors(header);
+  const [ids, mask, positions] = known.map((name) => tensors.get(name));
+  if (ids === undefined) throw new InputError('the inputs lack input_ids', { file, expected: 'input_ids', found: [...tensors.keys()] });
+  for (const [name, { data }] of tensors) checkNumbers(file, name, data);
+  return { inputIds: ids, ...given({ attentionMask: mask, positionIds: positions } satisfies Record<string, NumberTensor | undefined>) };
+}
+
+function checkNumbers(file: string, tensor: string, data: Float64Array): void {
+  const mask = tensor === 'attention_mask';
+  const bad = data.find((x) => (mask ? x !== 0 && x !== 1 : !Number.isInteger(x)));
+  if (bad !== undefined) throw new InputError('unusable value', { file, tensor, expected: mask ? '0 or 1' : 'integers', found: bad });
+}
+
+function checkBeams(values: TraceValues): void {
+  if (values.numBeams === undefined) return;
+  const facts = { name: 'numBeams', expected: '1', found: values.numBeams };
+  if (values.numBeams < 1) throw new InputError('--num-beams must be at least 1', facts);
+  if (values.numBeams > 1) throw new UnsupportedError('beam search is not supported yet', facts);
+  if (values.maxNewTokens === undefined) throw new InputError('--num-beams needs --max-new-tokens', { name: 'numBeams' });
+}
+
+async function trace(path: string, values: TraceValues, { signal }: Context): Promise<void> {
+  checkBeams(values);
+  const inputs = await readInputs(values.inputs);
+  const { resolveModel } = await import('../hub/index.js');
+  const { openCheckpoint } = await import('../weights/checkpoint.js');
+  const { writeSafetensors } = await import('../weights/write_safetensors.js');
+  const checkpoint = await openCheckpoint(await resolveModel(path, { ...hubOptions(values), signal }));
+  const device = given({ device: values.device, threads: values.threads, compute: values.compute });
+  let tensors: ReadonlyMap<string, WritableTensor>;
+  if (values.maxNewTokens === undefined) {
+    const { traceDecoder } = await import('../tasks/trace.js');
+    tensors = await traceDecoder(checkpoint, inputs, device);
+  } else {
+    const { traceSequences } = await import('../tasks/trace_sequences.js');
+    const options = { ...device, maxNewTokens: values.maxNewTokens, signal };
+    tensors = new Map([['sequences', await traceSequences(checkpoint, inputs, options)]]);
+  }
+  signal.throwIfAborted();
+  await writeSafetensors(values.out, tensors, signal);
+}

@@ -1,0 +1,141 @@
+import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
+import { DecoderHost } from '../engine/host.js';
+import type { SampledToken, Sink } from '../engine/sequence.js';
+import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js';
+import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
+import type { Checkpoint } from '../weights/types.js';
+import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
+import type { TraceInputs, TraceOptions } from './trace.js';
+import { checkIds } from './whole.js';
+
+export interface SequenceOptions extends TraceOptions {
+  /** Most ids to add to each row, at least 1. */
+  readonly maxNewTokens: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** (batch, length): each row's prompt without padding, then its new ids, then padding. */
+export interface Sequences {
+  readonly shape: readonly [number, number];
+  readonly data: BigInt64Array;
+}
+
+/** The unmasked ids of each row. */
+function readPrompts(inputs: TraceInputs, vocab: number): Int32Array[] {
+  if (inputs.positionIds !== undefined) throw new UnsupportedError('position_ids cannot be given for a generation');
+  const { shape, data } = inputs.inputIds;
+  const mask = inputs.attentionMask;
+  const [batch, length] = shape;
+  if (shape.length !== 2 || batch === undefined || length === undefined || batch === 0) {
+    throw new InputError('input_ids must be (batch, length)', { found: shape });
+  }
+  if (mask !== undefined && (mask.shape.length !== 2 || mask.shape[0] !== batch || mask.shape[1] !== length)) {
+    throw new InputError('attention_mask must have the shape of input_ids', { expected: shape, found: mask.shape });
+  }
+  return Array.from({ length: batch }, (_, b) => {
+    const columns = Array.from({ length }, (_, c) => b * length + c).filter((i) => (mask?.data[i] ?? 1) !== 0);
+    const ids = columns.map((i) => data[i]!);
+    if (ids.length === 0) throw new InputError(`row ${b} of the batch is wholly masked`);
+    checkIds(ids, vocab, `input_ids[${b}]`);
+    return Int32Array.from(ids);
+  });
+}
+
+/** Greedy search heeds these rules of the checkpoint, and none that shapes how ids are drawn. */
+function greedyDefaults(defaults: GenerationDefaults): GenerationDefaults {
+  const drawn = { doSample: false, temperature: undefined, topK: 0, topP: 1, minP: 0, typicalP: 1 };
+  const unused = { epsilonCutoff: undefined, etaCutoff: undefined, numBeams: undefined, numReturnSequences: undefined };
+  return { ...defaults, ...drawn, ...unused };
+}
+
+class Collector implements Sink {
+  readonly ids: number[] = [];
+  readonly done: Promise<void>;
+  #resolve!: () => void;
+  #reject!: (error: unknown) => void;
+
+  constructor() {
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.done.catch(() => undefined);
+  }
+
+  token(_index: number, token: SampledToken): boolean {
+    this.ids.push(token.id);
+    return false;
+  }
+
+  finish(): void {
+    this.#resolve();
+  }
+
+  fail(error: unknown): void {
+    this.#reject(error);
+  }
+}
+
+/** Rotary positions have no end, learned ones do: as in Hugging Face, the trained length alone is no limit. */
+function stretched(built: BuiltDecoder, tokens: number): BuiltDecoder {
+  const limit = built.builder.learnedPositions;
+  if (limit !== undefined && tokens > limit) {
+    throw new ContextOverflowError('prompt and new tokens do not fit the learned positions', {
+      name: 'maxNewTokens',
+      expected: `at most ${limit} tokens`,
+      found: tokens,
+    });
+  }
+  return { ...built, maxPositions: Math.max(built.maxPositions, tokens) };
+}
+
+async function generateRows(
+  host: DecoderHost,
+  prompts: readonly Int32Array[],
+  optionsOf: (prompt: Int32Array) => ResolvedOptions,
+): Promise<number[][]> {
+  const rows = prompts.map((prompt) => {
+    const sink = new Collector();
+    host.engine.submit({ prompt, options: optionsOf(prompt), sink });
+    return { prompt, sink };
+  });
+  await Promise.all(rows.map((r) => r.sink.done));
+  return rows.map((r) => [...r.prompt, ...r.sink.ids]);
+}
+
+/**
+ * `sequences` as Hugging Face's greedy `generate` gives them for each row alone. Needs no tokenizer. Ids that end a row
+ * are those of generation_config.json, else of the config; rows are padded with `pad_token_id`, else the first of those
+ * ids, else 0. Drawing (`do_sample`, temperature, top-k, top-p, min-p …) is ignored, everything else is heeded.
+ * Throws InputError, OptionError, ContextOverflowError, UnsupportedError, and what opening a model throws.
+ */
+export async function traceSequences(
+  checkpoint: Checkpoint,
+  inputs: TraceInputs,
+  options: SequenceOptions,
+): Promise<Sequences> {
+  const built = buildCheckpoint(checkpoint, options.architecture);
+  const defaults = greedyDefaults(readGenerationConfig(checkpoint, built.config, built.vocabSize));
+  const prompts = readPrompts(inputs, built.vocabSize);
+  const { maxNewTokens, signal } = options;
+  const resolve = (prompt: Int32Array): ResolvedOptions =>
+    resolveOptions({ greedy: true, maxTokens: maxNewTokens, n: 1, signal }, defaults, {
+      vocab: built.vocabSize,
+      eosIds: defaults.eosTokenIds,
+      contextLeft: maxNewTokens,
+      promptLength: prompt.length,
+    });
+  const maxContext = Math.max(...prompts.map((p) => p.length + resolve(p).maxTokens));
+  const open = { device: options.device, threads: options.threads, compute: options.compute ?? 'f32', maxContext, signal };
+  const host = await DecoderHost.open(stretched(built, maxContext), open);
+  try {
+    const rows = await generateRows(host, prompts, resolve);
+    const length = Math.max(...rows.map((r) => r.length));
+    const pad = defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0;
+    const data = new BigInt64Array(rows.length * length).fill(BigInt(pad));
+    for (const [b, row] of rows.entries()) data.set(row.map(BigInt), b * length);
+    return { shape: [rows.length, length], data };
+  } finally {
+    await host.dispose();
+  }
+}
