@@ -5,21 +5,32 @@ import type { GenerateOptions } from '../generation/options.js';
 import type { Session } from '../tasks/session.js';
 import type { TextModel } from '../tasks/text_model.js';
 import type { Context } from './command.js';
+import {
+  addLoadOptions,
+  addSamplingOptions,
+  type LoadValues,
+  loadModel,
+  type SamplingValues,
+  samplingOptions,
+} from './options.js';
 import { colour, note, oneLine, print } from './output.js';
-import { addLoadOptions, addSamplingOptions, type LoadValues, loadModel, type SamplingValues, samplingOptions } from './options.js';
 
 interface ChatValues extends LoadValues, SamplingValues {
   readonly system?: string;
 }
 
-const help = '/system TEXT  begin anew with a system message\n/reset        forget the conversation\n/exit         leave\n//TEXT        say something that begins with a slash';
+const help =
+  '/system TEXT  begin anew with a system message\n/reset        forget the conversation\n/exit         leave\n//TEXT        say something that begins with a slash';
 
 export function define(command: Command, context: Context): void {
   command
     .argument('[model]', 'a folder, a .gguf file, or a hub id; default: the built-in model')
     .option('--system <text>', 'system message');
   addLoadOptions(addSamplingOptions(command))
-    .addHelpText('after', `\nIn the conversation:\n${help}\nCtrl-C stops the answer, a second one leaves. Input that is not a terminal is read line by line.`)
+    .addHelpText(
+      'after',
+      `\nIn the conversation:\n${help}\nCtrl-C stops the answer, a second one leaves. Input that is not a terminal is read line by line.`,
+    )
     .action((model, values) => chat(model, values, context));
 }
 
@@ -27,7 +38,10 @@ async function chat(path: string | undefined, values: ChatValues, context: Conte
   const model = await loadModel(path, values, context);
   try {
     if (model.tokenizer === undefined || model.tokenizer.chatTemplates.length === 0) {
-      throw new TemplateError('this checkpoint has no chat template', { file: model.checkpoint.path, hint: 'Use: verdant run' });
+      throw new TemplateError('this checkpoint has no chat template', {
+        file: model.checkpoint.path,
+        hint: 'Use: verdant run',
+      });
     }
     await new Conversation(model, samplingOptions(values), values.system, context.signal).run();
   } finally {

@@ -18,7 +18,9 @@ function cgroupQuota(): number | undefined {
   const [quota, period] = read('/sys/fs/cgroup/cpu.max');
   if (quota !== undefined && quota !== 'max') return Number(quota) / Number(period);
   const [old] = read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us');
-  return old === undefined || Number(old) <= 0 ? undefined : Number(old) / Number(read('/sys/fs/cgroup/cpu/cpu.cfs_period_us')[0]);
+  return old === undefined || Number(old) <= 0
+    ? undefined
+    : Number(old) / Number(read('/sys/fs/cgroup/cpu/cpu.cfs_period_us')[0]);
 }
 
 function threadReport(threads: number) {
@@ -62,7 +64,16 @@ async function doctor(values: { readonly json?: boolean }): Promise<void> {
     devices,
     threads: threadReport(devices.find((d) => d.usable)?.threads ?? 0),
     memory: { totalBytes: totalmem(), freeBytes: freemem() },
-    hub: typeof settings === 'string' ? { problem: settings } : { cacheDir: settings.cacheDir, cacheExists: existsSync(settings.cacheDir), endpoint: settings.endpoint, offline: settings.offline, token: settings.token !== undefined },
+    hub:
+      typeof settings === 'string'
+        ? { problem: settings }
+        : {
+            cacheDir: settings.cacheDir,
+            cacheExists: existsSync(settings.cacheDir),
+            endpoint: settings.endpoint,
+            offline: settings.offline,
+            token: settings.token !== undefined,
+          },
   };
   await print(values.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : readable(report));
   if (!usable) process.exitCode = 1;
@@ -79,18 +90,32 @@ interface Report {
   readonly devices: readonly DeviceInfo[];
   readonly threads: ReturnType<typeof threadReport>;
   readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
-  readonly hub: { readonly problem: string } | { readonly cacheDir: string; readonly cacheExists: boolean; readonly endpoint: string; readonly offline: boolean; readonly token: boolean };
+  readonly hub:
+    | { readonly problem: string }
+    | {
+        readonly cacheDir: string;
+        readonly cacheExists: boolean;
+        readonly endpoint: string;
+        readonly offline: boolean;
+        readonly token: boolean;
+      };
 }
 
 function readable(r: Report): string {
   const { threads: t, hub } = r;
-  const devices = r.devices.map((d): [string, string] => [d.name, d.usable ? d.description : `absent: ${d.description}`]);
+  const devices = r.devices.map((d): [string, string] => [
+    d.name,
+    d.usable ? d.description : `absent: ${d.description}`,
+  ]);
   const cache: [string, string][] =
     'problem' in hub
       ? [['hub', oneLine(hub.problem)]]
       : [
           ['hub cache', `${hub.cacheDir}${hub.cacheExists ? '' : ' (not there yet)'}`],
-          ['hub', `${hub.endpoint}, ${hub.offline ? 'offline: nothing is downloaded' : 'online'}, ${hub.token ? 'with a token' : 'no token'}`],
+          [
+            'hub',
+            `${hub.endpoint}, ${hub.offline ? 'offline: nothing is downloaded' : 'online'}, ${hub.token ? 'with a token' : 'no token'}`,
+          ],
         ];
   return table([
     ['node', `${r.node}, Node-API ${r.nodeApi}, ${r.platform}`],

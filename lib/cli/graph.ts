@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { Program } from '../graph/program.js';
 import { type Context, integerOf } from './command.js';
-import { print } from './output.js';
 import { addHubOptions, computeOption, type HubValues, hubOptions, modelArgument } from './options.js';
+import { print } from './output.js';
 
 interface GraphValues extends HubValues {
   readonly outputs?: string;
@@ -13,9 +13,16 @@ interface GraphValues extends HubValues {
 
 export function define(command: Command, context: Context): void {
   addHubOptions(command.argument(...modelArgument))
-    .option('--outputs <names>', 'outputs of the graph with commas between them (logits, hidden_states.0, attentions.0 …); default: the step that samples')
+    .option(
+      '--outputs <names>',
+      'outputs of the graph with commas between them (logits, hidden_states.0, attentions.0 …); default: the step that samples',
+    )
     .addOption(computeOption())
-    .option('--max-context <tokens>', 'size of the KV cache: one sequence of that length; default: the longest', integerOf)
+    .option(
+      '--max-context <tokens>',
+      'size of the KV cache: one sequence of that length; default: the longest',
+      integerOf,
+    )
     .option('--json', 'the program as data')
     .addHelpText('after', '\nReads the headers of the checkpoint, not its weights.')
     .action((model, values) => graph(model, values, context));
@@ -33,10 +40,16 @@ async function graph(path: string, values: GraphValues, { signal }: Context): Pr
   const maxContext = values.maxContext ?? built.maxPositions;
   // Memory for one sequence whatever this machine has free, so that the same model prints the same program.
   const kvMemory = built.groups.reduce((n, g) => n + g.bytesPerBlock, 0) * blocksFor(maxContext);
-  const plan = planMemory(built.groups, built.maxPositions, { maxContext, kvMemory: kvMemory > 0 ? kvMemory : undefined });
+  const plan = planMemory(built.groups, built.maxPositions, {
+    maxContext,
+    kvMemory: kvMemory > 0 ? kvMemory : undefined,
+  });
   for (const group of built.groups) group.blocks.size = plan.blocks;
   const outputs = values.outputs?.split(',').map((name) => name.trim());
-  const program = outputs === undefined ? stepProgram(built, values.compute) : outputProgram(built, 'outputs', outputs, values.compute);
+  const program =
+    outputs === undefined
+      ? stepProgram(built, values.compute)
+      : outputProgram(built, 'outputs', outputs, values.compute);
   await print(values.json === true ? json(program) : printProgram(program));
 }
 

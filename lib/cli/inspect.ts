@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import type { TextModel } from '../tasks/text_model.js';
 import type { TensorEntry } from '../weights/types.js';
 import type { Context } from './command.js';
-import { bytes, oneLine, print, table } from './output.js';
 import { addLoadOptions, type LoadValues, loadModel, modelArgument } from './options.js';
+import { bytes, oneLine, print, table } from './output.js';
 
 interface InspectValues extends LoadValues {
   readonly tensors?: boolean;
@@ -21,12 +21,15 @@ export function define(command: Command, context: Context): void {
 const elements = (shape: readonly number[]): number => shape.reduce((n, s) => n * s, 1);
 
 /** Counts and bytes of each kind. */
-function tally<T>(items: Iterable<T>, kind: (item: T) => string, size: (item: T) => number): Record<string, { count: number; bytes: number }> {
+function tally<T>(
+  items: Iterable<T>,
+  kind: (item: T) => string,
+  size: (item: T) => number,
+): Record<string, { count: number; bytes: number }> {
   const made: Record<string, { count: number; bytes: number }> = Object.create(null);
   for (const item of items) {
-    const row = (made[kind(item)] ??= { count: 0, bytes: 0 });
-    row.count++;
-    row.bytes += size(item);
+    const { count, bytes: before } = made[kind(item)] ?? { count: 0, bytes: 0 };
+    made[kind(item)] = { count: count + 1, bytes: before + size(item) };
   }
   return made;
 }
@@ -51,9 +54,21 @@ function describe(model: TextModel) {
     maxPositions: built.maxPositions,
     parameters: stored.reduce((n, t) => n + elements(t.shape), 0),
     tensors: stored.length,
-    dtypes: tally(stored, (t) => t.dtype, (t) => t.bytes),
+    dtypes: tally(
+      stored,
+      (t) => t.dtype,
+      (t) => t.bytes,
+    ),
     device: host.model.device,
-    compute: Object.fromEntries(Object.entries(tally(linears, (n) => n.compute, () => 0)).map(([k, v]) => [k, v.count])),
+    compute: Object.fromEntries(
+      Object.entries(
+        tally(
+          linears,
+          (n) => n.compute,
+          () => 0,
+        ),
+      ).map(([k, v]) => [k, v.count]),
+    ),
     linears: linears.map((n) => ({ name: n.name, compute: n.compute })),
     memory: {
       weightBytes: memory.weightBytes,
@@ -63,10 +78,25 @@ function describe(model: TextModel) {
       maxContext: plan.maxContext,
       arenaBytes,
     },
-    cacheGroups: built.groups.map((g) => ({ name: g.name, layers: g.layers, kvHeads: g.kvHeads, headDim: g.headDim, window: g.window ?? null })),
+    cacheGroups: built.groups.map((g) => ({
+      name: g.name,
+      layers: g.layers,
+      kvHeads: g.kvHeads,
+      headDim: g.headDim,
+      window: g.window ?? null,
+    })),
     tokenizer:
-      tokenizer === undefined ? null : { vocabSize: tokenizer.vocabSize, bosId: tokenizer.bosId ?? null, eosIds: tokenizer.eosIds, padId: tokenizer.padId ?? null, specialTokens: tokenizer.specialTokens },
-    chatTemplate: template === undefined ? null : { origin: template.origin, sha256: template.sha256, name: template.name },
+      tokenizer === undefined
+        ? null
+        : {
+            vocabSize: tokenizer.vocabSize,
+            bosId: tokenizer.bosId ?? null,
+            eosIds: tokenizer.eosIds,
+            padId: tokenizer.padId ?? null,
+            specialTokens: tokenizer.specialTokens,
+          },
+    chatTemplate:
+      template === undefined ? null : { origin: template.origin, sha256: template.sha256, name: template.name },
     eosIds: model.eosIds,
     generation: { ...named, ...other },
   };
@@ -86,13 +116,17 @@ async function inspect(path: string, values: InspectValues, context: Context): P
     const found = { ...describe(model), generationProblem };
     const tensors = values.tensors === true ? tensorRows(model.checkpoint.tensors.values()) : [];
     if (values.json === true) {
-      await print(`${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`);
+      await print(
+        `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
+      );
       return;
     }
     await print(table(summary(found, found.generationProblem)));
     if (tensors.length === 0) return;
     const width = Math.max(...tensors.map((t) => t.name.length));
-    await print(`\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`);
+    await print(
+      `\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`,
+    );
   } finally {
     await model.dispose();
   }
@@ -110,7 +144,9 @@ async function problemOf(model: TextModel): Promise<string | null> {
 
 function summary(d: Description, problem: string | null): [string, string][] {
   const dtypes = Object.entries(d.dtypes).map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`);
-  const defaults = Object.entries(d.generation).filter(([, v]) => v !== undefined && !(Array.isArray(v) && v.length === 0));
+  const defaults = Object.entries(d.generation).filter(
+    ([, v]) => v !== undefined && !(Array.isArray(v) && v.length === 0),
+  );
   const groups = d.cacheGroups
     .filter((g) => g.layers > 0)
     .map((g) => `${g.layers} layers of ${g.kvHeads} x ${g.headDim}${g.window === null ? '' : `, window ${g.window}`}`);
@@ -122,13 +158,26 @@ function summary(d: Description, problem: string | null): [string, string][] {
     ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
     ['dtypes', dtypes.join('; ')],
     ['device', d.device],
-    ['compute', Object.entries(d.compute).map(([name, count]) => `${name}: ${count} linears`).join('; ')],
+    [
+      'compute',
+      Object.entries(d.compute)
+        .map(([name, count]) => `${name}: ${count} linears`)
+        .join('; '),
+    ],
     ['weights', `${bytes(m.weightBytes)} packed`],
-    ['KV cache', `${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`],
+    [
+      'KV cache',
+      `${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`,
+    ],
     ['cache groups', groups.join('; ')],
     ['context', `${m.maxContext} tokens`],
     ['arena', m.arenaBytes === 0 ? 'grows with the first step' : bytes(m.arenaBytes)],
-    ['tokenizer', t === null ? 'none: prompts are ids' : `${t.vocabSize} tokens${special('bos', t.bosId)}${special('pad', t.padId)}`],
+    [
+      'tokenizer',
+      t === null
+        ? 'none: prompts are ids'
+        : `${t.vocabSize} tokens${special('bos', t.bosId)}${special('pad', t.padId)}`,
+    ],
     ['ends', d.eosIds.length === 0 ? 'no id ends a sequence' : `ids ${d.eosIds.join(', ')}`],
     ['chat template', c === null ? 'none' : `${oneLine(c.origin)}, sha256 ${c.sha256}`],
     ['generation', defaults.map(([name, v]) => `${oneLine(name)} ${JSON.stringify(v)}`).join(', ') || 'no defaults'],

@@ -36,7 +36,9 @@ function interruptible(): AbortSignal {
 }
 
 function buildProgram(): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
   const program = new Command('verdant')
     .description('Runs transformers: typed model graphs on native kernels.')
     .version(version, '-V, --version', 'print the version')

@@ -71,7 +71,10 @@ export async function loadModel(path: string | undefined, values: LoadValues, co
     signal: context.signal,
   };
   try {
-    return await load(path, options);
+    const model = await load(path, options);
+    if (context.signal.aborted) await model.dispose();
+    context.signal.throwIfAborted();
+    return model;
   } finally {
     pulling.stop();
     reading.stop();
@@ -153,7 +156,9 @@ const alike = [
 export function samplingOptions(values: SamplingValues): GenerateOptions {
   const { badWord, stopToken, logitBias, dry, xtc, mirostat } = values;
   return {
-    ...given(Object.fromEntries(alike.map((name) => [name, values[name]])) as Pick<SamplingValues, (typeof alike)[number]>),
+    ...given(
+      Object.fromEntries(alike.map((name) => [name, values[name]])) as Pick<SamplingValues, (typeof alike)[number]>,
+    ),
     ...given({ badWords: badWord, stopTokens: stopToken }),
     ...(logitBias === undefined ? {} : { logitBias: new Map(logitBias) }),
     ...(dry === undefined ? {} : { dry: { multiplier: dry[0]!, base: dry[1], allowedLength: dry[2], range: dry[3] } }),

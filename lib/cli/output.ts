@@ -42,8 +42,8 @@ export function table(rows: readonly (readonly [string, string])[]): string {
   return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}\n`).join('');
 }
 
-/** Work that ends sooner than this shows nothing. */
-const kQuietMs = 400;
+/** Work that ends sooner than this, in milliseconds, shows nothing: on a terminal, and elsewhere. */
+const kQuiet = { terminal: 400, other: 2000 };
 
 /** Progress of long work on stderr: a bar on a terminal, else a plain line for each quarter. */
 export class Progress {
@@ -60,8 +60,10 @@ export class Progress {
 
   /** Bytes done and in all. */
   update(done: number, total: number): void {
-    if (this.#over || total <= 0 || performance.now() - this.#started < kQuietMs) return;
-    if (process.stderr.isTTY !== true) this.#line(done, total);
+    const terminal = process.stderr.isTTY === true;
+    const quiet = terminal ? kQuiet.terminal : kQuiet.other;
+    if (this.#over || total <= 0 || performance.now() - this.#started < quiet) return;
+    if (!terminal) this.#line(done, total);
     else if (this.#bar !== undefined) this.#bar.update(done, { shown: `${bytes(done)} of ${bytes(total)}` });
     else if (!this.#opening && done < total) void this.#open(done, total);
   }
@@ -83,7 +85,7 @@ export class Progress {
 
   #line(done: number, total: number): void {
     const quarter = Math.floor((4 * done) / total);
-    if (quarter <= this.#quarter) return;
+    if (quarter <= this.#quarter || (this.#quarter === 0 && done >= total)) return;
     this.#quarter = quarter;
     note(`${this.#label}: ${25 * quarter} % of ${bytes(total)}`);
   }

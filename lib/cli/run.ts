@@ -6,8 +6,15 @@ import type { GenerateOptions } from '../generation/options.js';
 import type { Generation, GenerationResult, Piece } from '../tasks/generation.js';
 import type { Prompt, TextModel } from '../tasks/text_model.js';
 import { type Context, integerOf, UsageError } from './command.js';
+import {
+  addLoadOptions,
+  addSamplingOptions,
+  type LoadValues,
+  loadModel,
+  type SamplingValues,
+  samplingOptions,
+} from './options.js';
 import { colour, note, print } from './output.js';
-import { addLoadOptions, addSamplingOptions, type LoadValues, loadModel, type SamplingValues, samplingOptions } from './options.js';
 
 interface RunValues extends LoadValues, SamplingValues {
   readonly prompt?: string;
@@ -53,13 +60,16 @@ function splitArguments(
   prompt: string | undefined,
 ): { model: string | undefined; prompt: string | undefined } {
   const explicit = `If ${JSON.stringify(first)} is the text to continue: verdant run --prompt ${JSON.stringify(first)}`;
-  if (second !== undefined && prompt !== undefined) throw new UsageError('the prompt is given twice', 'Leave out --prompt or the second argument');
-  if (first === undefined || second !== undefined || prompt !== undefined) return { model: first, prompt: second ?? prompt };
+  if (second !== undefined && prompt !== undefined)
+    throw new UsageError('the prompt is given twice', 'Leave out --prompt or the second argument');
+  if (first === undefined || second !== undefined || prompt !== undefined)
+    return { model: first, prompt: second ?? prompt };
   if (existsSync(first)) {
     if (holdsModel(first)) return { model: first, prompt: undefined };
     throw new UsageError(`${first} exists, but holds no model`, explicit);
   }
-  if (/^(?:\.{0,2}|~)[/\\]\S*$|^[^\s]+\.(?:gguf|safetensors)$/.test(first)) throw new UsageError(`no such file or folder: ${first}`, explicit);
+  if (/^(?:\.{0,2}|~)[/\\]\S*$|^[^\s]+\.(?:gguf|safetensors)$/.test(first))
+    throw new UsageError(`no such file or folder: ${first}`, explicit);
   if (/^[\w.-]+\/[\w.-]+(?:[@:]\S+)?$/.test(first)) return { model: first, prompt: undefined };
   return { model: undefined, prompt: first };
 }
@@ -73,7 +83,12 @@ async function beginning(model: TextModel): Promise<Prompt> {
   throw new InputError('this model has no token that begins a text', { name: 'prompt', expected: 'a prompt' });
 }
 
-async function run(first: string | undefined, second: string | undefined, values: RunValues, context: Context): Promise<void> {
+async function run(
+  first: string | undefined,
+  second: string | undefined,
+  values: RunValues,
+  context: Context,
+): Promise<void> {
   const { model: path, prompt } = splitArguments(first, second, values.prompt);
   const text = prompt === '-' ? await readText(process.stdin) : prompt;
   const options: GenerateOptions = {
@@ -86,7 +101,9 @@ async function run(first: string | undefined, second: string | undefined, values
   const model = await loadModel(path, values, context).catch((error: unknown) => {
     const missing = error instanceof ModelNotFoundError || error instanceof HubError;
     const unsure = missing && first !== undefined && second === undefined && values.prompt === undefined;
-    throw unsure ? new UsageError(error.message, `If it is the text to continue: verdant run --prompt ${JSON.stringify(first)}`) : error;
+    throw unsure
+      ? new UsageError(error.message, `If it is the text to continue: verdant run --prompt ${JSON.stringify(first)}`)
+      : error;
   });
   try {
     const generation = model.generate(text ?? (await beginning(model)), options);
@@ -120,7 +137,8 @@ async function printAll(model: TextModel, generation: Generation): Promise<void>
 
 /** One line per token: id, text, log-probability, then the alternatives. */
 function noteLogprobs(model: TextModel, piece: Piece): void {
-  const show = (id: number, logprob: number): string => `${id} ${JSON.stringify(model.tokenizer?.decode([id]) ?? '')} ${logprob.toFixed(4)}`;
+  const show = (id: number, logprob: number): string =>
+    `${id} ${JSON.stringify(model.tokenizer?.decode([id]) ?? '')} ${logprob.toFixed(4)}`;
   for (const { id, logprob, top } of piece.logprobs ?? []) {
     note([show(id, logprob), ...top.map((t) => show(t.id, t.logprob))].join('\t'));
   }

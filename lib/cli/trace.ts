@@ -4,7 +4,14 @@ import type { TraceInputs } from '../tasks/trace.js';
 import type { NumberTensor } from '../weights/read_tensor.js';
 import type { WritableTensor } from '../weights/write_safetensors.js';
 import { type Context, given, integerOf } from './command.js';
-import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, hubOptions, modelArgument } from './options.js';
+import {
+  addDeviceOptions,
+  addHubOptions,
+  type DeviceValues,
+  type HubValues,
+  hubOptions,
+  modelArgument,
+} from './options.js';
 
 interface TraceValues extends HubValues, DeviceValues {
   readonly inputs: string;
@@ -44,15 +51,20 @@ async function readInputs(file: string): Promise<TraceInputs> {
   }
   const tensors = await readNumberTensors(header);
   const [ids, mask, positions] = known.map((name) => tensors.get(name));
-  if (ids === undefined) throw new InputError('the inputs lack input_ids', { file, expected: 'input_ids', found: [...tensors.keys()] });
+  if (ids === undefined)
+    throw new InputError('the inputs lack input_ids', { file, expected: 'input_ids', found: [...tensors.keys()] });
   for (const [name, { data }] of tensors) checkNumbers(file, name, data);
-  return { inputIds: ids, ...given({ attentionMask: mask, positionIds: positions } satisfies Record<string, NumberTensor | undefined>) };
+  return {
+    inputIds: ids,
+    ...given({ attentionMask: mask, positionIds: positions } satisfies Record<string, NumberTensor | undefined>),
+  };
 }
 
 function checkNumbers(file: string, tensor: string, data: Float64Array): void {
   const mask = tensor === 'attention_mask';
   const bad = data.find((x) => (mask ? x !== 0 && x !== 1 : !Number.isInteger(x)));
-  if (bad !== undefined) throw new InputError('unusable value', { file, tensor, expected: mask ? '0 or 1' : 'integers', found: bad });
+  if (bad !== undefined)
+    throw new InputError('unusable value', { file, tensor, expected: mask ? '0 or 1' : 'integers', found: bad });
 }
 
 function checkBeams(values: TraceValues): void {
@@ -60,7 +72,8 @@ function checkBeams(values: TraceValues): void {
   const facts = { name: 'numBeams', expected: '1', found: values.numBeams };
   if (values.numBeams < 1) throw new InputError('--num-beams must be at least 1', facts);
   if (values.numBeams > 1) throw new UnsupportedError('beam search is not supported yet', facts);
-  if (values.maxNewTokens === undefined) throw new InputError('--num-beams needs --max-new-tokens', { name: 'numBeams' });
+  if (values.maxNewTokens === undefined)
+    throw new InputError('--num-beams needs --max-new-tokens', { name: 'numBeams' });
 }
 
 async function trace(path: string, values: TraceValues, { signal }: Context): Promise<void> {

@@ -228,7 +228,7 @@ export class Engine {
     for (const s of sequences) this.#switchRope(s);
     const shares = planStep(sequences, this.#limits.stepRows, this.#limits.chunk);
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
-    const k = stepsPerCall(shares, this.#waiting.length, most, this.#built.builder.ropeSwitch);
+    let k = stepsPerCall(shares, this.#waiting.length, most, this.#built.builder.ropeSwitch);
     const copies: BlockCopy[] = [];
     let reach = 0;
     for (const { sequence: s, rows } of shares) {
@@ -236,6 +236,8 @@ export class Engine {
       reach = Math.max(reach, end);
       copies.push(...s.table.write(s.cached, Math.min(end, s.promptLength + s.request.options.maxTokens)));
     }
+    // A call makes its copies in every step: a second one would undo what the first wrote.
+    if (copies.length > 0) k = 1;
     const step = packStep(
       shares.map(({ sequence: s, rows, samples }) => ({
         ids: s.ids.slice(s.cached, s.cached + rows),

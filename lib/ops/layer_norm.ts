@@ -11,8 +11,8 @@ export const layerNormInfo: OpInfo = {
 /** x (rows, cols), weight and bias (cols) → (x − mean) / √(var + eps) · weight + bias; Ba et al. 2016, torch.nn.LayerNorm. */
 export function layerNorm<R extends string, C extends string>(
   x: Tensor<[R, C], 'f32'>,
-  weight: Tensor<[C], 'f32'>,
-  bias: Tensor<[C], 'f32'> | undefined,
+  weight: Tensor<[NoInfer<C>], 'f32'>,
+  bias: Tensor<[NoInfer<C>], 'f32'> | undefined,
   eps: number,
 ): Tensor<[R, C], 'f32'> {
   same(layerNormInfo, weight.name, x.dims[1], weight.dims[0]);

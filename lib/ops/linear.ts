@@ -10,9 +10,9 @@ export const linearInfo: OpInfo = {
 
 /** x (rows, in), weight (out, in), bias (out) → x weightᵀ + bias (rows, out); torch.nn.Linear. */
 export function linear<R extends string, O extends string, I extends string>(
-  x: Tensor<[R, I], 'f32'>,
+  x: Tensor<[R, NoInfer<I>], 'f32'>,
   weight: Weight<[O, I]>,
-  bias?: Weight<[O]>,
+  bias?: Weight<[NoInfer<O>]>,
 ): Tensor<[R, O], 'f32'> {
   same(linearInfo, `${weight.name}: width`, x.dims[1], weight.dims[1]);
   if (bias !== undefined) same(linearInfo, `${bias.name}: bias`, weight.dims[0], bias.dims[0]);

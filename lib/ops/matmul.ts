@@ -11,7 +11,7 @@ export const matmulInfo: OpInfo = {
 /** a (m, k), b (k, n) → a b (m, n). */
 export function matmul<M extends string, K extends string, N extends string>(
   a: Tensor<[M, K], 'f32'>,
-  b: Tensor<[K, N], 'f32'>,
+  b: Tensor<[NoInfer<K>, N], 'f32'>,
 ): Tensor<[M, N], 'f32'> {
   same(matmulInfo, 'inner dim', a.dims[1], b.dims[0]);
   const [y] = a.graph.node('matmul', [a, b], { transpose_b: false }, [{ dims: [a.dims[0], b.dims[1]], dtype: 'f32' }]);
@@ -21,7 +21,7 @@ export function matmul<M extends string, K extends string, N extends string>(
 /** a (m, k), b (n, k) → a bᵀ (m, n). */
 export function matmulTransposed<M extends string, K extends string, N extends string>(
   a: Tensor<[M, K], 'f32'>,
-  b: Tensor<[N, K], 'f32'>,
+  b: Tensor<[N, NoInfer<K>], 'f32'>,
 ): Tensor<[M, N], 'f32'> {
   same(matmulInfo, 'inner dim', a.dims[1], b.dims[1]);
   const [y] = a.graph.node('matmul', [a, b], { transpose_b: true }, [{ dims: [a.dims[0], b.dims[0]], dtype: 'f32' }]);

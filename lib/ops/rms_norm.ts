@@ -18,7 +18,7 @@ export interface RmsNormOptions {
 /** x (rows, cols), weight (cols) → x / √(mean x² + eps) · (offset + weight); Zhang & Sennrich 2019, LlamaRMSNorm. */
 export function rmsNorm<R extends string, C extends string>(
   x: Tensor<[R, C], 'f32'>,
-  weight: Tensor<[C], 'f32'>,
+  weight: Tensor<[NoInfer<C>], 'f32'>,
   options: RmsNormOptions,
 ): Tensor<[R, C], 'f32'> {
   same(rmsNormInfo, weight.name, x.dims[1], weight.dims[0]);

@@ -63,7 +63,7 @@ export function ropeTable<R extends string>(
 /** Rotary position embedding of x (rows, heads · head_dim) by a table (Su et al. 2021); halves as in Hugging Face. */
 export function rope<R extends string, C extends string>(
   x: Tensor<[R, C], 'f32'>,
-  table: Tensor<[R, 'rope'], 'f32'>,
+  table: Tensor<[NoInfer<R>, 'rope'], 'f32'>,
   headDim: number,
   interleaved = false,
 ): Tensor<[R, C], 'f32'> {

@@ -1,6 +1,16 @@
 import { InputError, OptionError } from '../errors.js';
 import { type CallNode, callNodes, type Operand } from './ops_calls.js';
-import { type CallOptions, checkArray, checkFlag, checkInteger, checkNumber, checkOptions, checkShape, type NdArray, type ShapeOf } from './ops_types.js';
+import {
+  type CallOptions,
+  checkArray,
+  checkFlag,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  type NdArray,
+  type ShapeOf,
+} from './ops_types.js';
 
 export interface AttentionOptions extends CallOptions {
   /**
@@ -49,20 +59,35 @@ function sizesOf(q: NdArray, k: NdArray, v: NdArray, options: AttentionOptions):
   let sizes: Sizes;
   if (q.shape.length === 3) {
     for (const name of ['heads', 'kvHeads'] as const) {
-      if (options[name] !== undefined) throw new OptionError(`attention: ${name} is for arrays of rank 2`, { name, expected: 'none: the shape says it', found: options[name] });
+      if (options[name] !== undefined)
+        throw new OptionError(`attention: ${name} is for arrays of rank 2`, {
+          name,
+          expected: 'none: the shape says it',
+          found: options[name],
+        });
     }
     sizes = { rows, keys, heads: q.shape[1], kvHeads: k.shape[1]!, headDim: q.shape[2]! };
     checkShape('attention', 'k', k, [keys, sizes.kvHeads, sizes.headDim]);
   } else {
     const heads = checkInteger('attention', 'heads', options.heads ?? 1, 1);
     const kvHeads = checkInteger('attention', 'kvHeads', options.kvHeads ?? heads, 1);
-    if (q.shape[1]! % heads !== 0) throw new InputError('attention: q: width', { name: 'q', expected: `a multiple of ${heads} heads`, found: q.shape[1] });
+    if (q.shape[1]! % heads !== 0)
+      throw new InputError('attention: q: width', {
+        name: 'q',
+        expected: `a multiple of ${heads} heads`,
+        found: q.shape[1],
+      });
     sizes = { rows, keys, heads, kvHeads, headDim: q.shape[1]! / heads };
     checkShape('attention', 'k', k, [keys, kvHeads * sizes.headDim]);
   }
-  if (sizes.headDim < 1 || sizes.heads < 1) throw new InputError('attention: q needs a head of at least one entry', { name: 'q', found: `[${q.shape}]` });
+  if (sizes.headDim < 1 || sizes.heads < 1)
+    throw new InputError('attention: q needs a head of at least one entry', { name: 'q', found: `[${q.shape}]` });
   if (sizes.kvHeads < 1 || sizes.heads % sizes.kvHeads !== 0) {
-    throw new InputError('attention: heads must share kv heads evenly', { name: 'k', expected: `a divisor of ${sizes.heads}`, found: sizes.kvHeads });
+    throw new InputError('attention: heads must share kv heads evenly', {
+      name: 'k',
+      expected: `a divisor of ${sizes.heads}`,
+      found: sizes.kvHeads,
+    });
   }
   return sizes;
 }
@@ -71,12 +96,20 @@ function maskOf(mask: AttentionOptions['mask'], { rows, keys }: Sizes): Uint8Arr
   if (mask === undefined || mask === 'none' || mask === 'causal') return undefined;
   const expected = `none, causal, or a matrix of ${rows} rows and ${keys} keys`;
   if (mask instanceof Uint8Array) {
-    if (mask.length !== rows * keys) throw new InputError('attention: mask', { name: 'mask', expected, found: `${mask.length} entries` });
+    if (mask.length !== rows * keys)
+      throw new InputError('attention: mask', { name: 'mask', expected, found: `${mask.length} entries` });
     return mask;
   }
   if (!Array.isArray(mask)) throw new OptionError('attention: mask', { name: 'mask', expected, found: mask });
-  const bad = mask.find((row) => !Array.isArray(row) || row.length !== keys || row.some((seen) => typeof seen !== 'boolean'));
-  if (mask.length !== rows || bad !== undefined) throw new InputError('attention: mask', { name: 'mask', expected, found: bad === undefined ? `${mask.length} rows` : bad });
+  const bad = mask.find(
+    (row) => !Array.isArray(row) || row.length !== keys || row.some((seen) => typeof seen !== 'boolean'),
+  );
+  if (mask.length !== rows || bad !== undefined)
+    throw new InputError('attention: mask', {
+      name: 'mask',
+      expected,
+      found: bad === undefined ? `${mask.length} rows` : bad,
+    });
   return Uint8Array.from(mask.flat() as boolean[], Number);
 }
 
@@ -92,9 +125,15 @@ function biasOf(bias: AttentionOptions['bias'], { heads, rows, keys }: Sizes): F
 
 function attributes(sizes: Sizes, options: AttentionOptions): CallNode['attrs'] {
   const causal = options.mask === 'causal';
-  if (options.window !== undefined && !causal) throw new OptionError('attention: window needs a causal mask', { name: 'mask', expected: 'causal', found: options.mask ?? 'none' });
+  if (options.window !== undefined && !causal)
+    throw new OptionError('attention: window needs a causal mask', {
+      name: 'mask',
+      expected: 'causal',
+      found: options.mask ?? 'none',
+    });
   const softcap = checkNumber('attention', 'softcap', options.softcap ?? 0);
-  if (options.softcap !== undefined && !(softcap > 0)) throw new OptionError('attention: softcap', { name: 'softcap', expected: 'a positive number', found: softcap });
+  if (options.softcap !== undefined && !(softcap > 0))
+    throw new OptionError('attention: softcap', { name: 'softcap', expected: 'a positive number', found: softcap });
   return {
     source: 'rows',
     heads: sizes.heads,
@@ -115,9 +154,24 @@ const optionNames = ['mask', 'window', 'bias', 'scale', 'softcap', 'heads', 'kvH
  * head_dim); rank 2: q (rows, heads · head_dim), k and v (keys, kv_heads · head_dim). Query head h reads kv head
  * ⌊h · kv_heads / heads⌋. Result like q; with `probs` also the weights (heads, rows, keys).
  */
-export function attention<R extends 2 | 3>(q: NdArray<R>, k: NoInfer<NdArray<R>>, v: NoInfer<NdArray<R>>, options: AttentionOptions & { readonly probs: true }): Promise<Attended<R>>;
-export function attention<R extends 2 | 3>(q: NdArray<R>, k: NoInfer<NdArray<R>>, v: NoInfer<NdArray<R>>, options?: AttentionOptions & { readonly probs?: false }): Promise<NdArray<R>>;
-export async function attention<R extends 2 | 3>(q: NdArray<R>, k: NdArray<R>, v: NdArray<R>, options: AttentionOptions = {}): Promise<NdArray<R> | Attended<R>> {
+export function attention<R extends 2 | 3>(
+  q: NdArray<R>,
+  k: NoInfer<NdArray<R>>,
+  v: NoInfer<NdArray<R>>,
+  options: AttentionOptions & { readonly probs: true },
+): Promise<Attended<R>>;
+export function attention<R extends 2 | 3>(
+  q: NdArray<R>,
+  k: NoInfer<NdArray<R>>,
+  v: NoInfer<NdArray<R>>,
+  options?: AttentionOptions & { readonly probs?: false },
+): Promise<NdArray<R>>;
+export async function attention<R extends 2 | 3>(
+  q: NdArray<R>,
+  k: NdArray<R>,
+  v: NdArray<R>,
+  options: AttentionOptions = {},
+): Promise<NdArray<R> | Attended<R>> {
   checkOptions('attention', options, optionNames);
   const wanted = checkFlag('attention', 'probs', options.probs ?? false);
   const sizes = sizesOf(q, k, v, options);
@@ -130,11 +184,17 @@ export async function attention<R extends 2 | 3>(q: NdArray<R>, k: NdArray<R>, v
     starts: { dtype: 'i32', data: Int32Array.of(0, rows), dims: ['bounds'], sizes: [2] },
     key_starts: { dtype: 'i32', data: Int32Array.of(0, keys), dims: ['bounds'], sizes: [2] },
   };
-  if (bias !== undefined) operands.bias = { dtype: 'f32', data: bias, dims: ['heads', 'rows', 'keys'], sizes: [heads, rows, keys] };
+  if (bias !== undefined)
+    operands.bias = { dtype: 'f32', data: bias, dims: ['heads', 'rows', 'keys'], sizes: [heads, rows, keys] };
   if (mask !== undefined) operands.mask = { dtype: 'u8', data: mask, dims: ['rows', 'keys'], sizes: [rows, keys] };
   const inputs = Object.fromEntries(Object.keys(operands).map((n) => [n, n]));
   const outputs = [['rows', 'wide'], ...(wanted ? [['heads', 'rows', 'keys']] : [])];
-  const [data, probs] = await callNodes(options.device ?? 'cpu', [{ op: 'attention', attrs, inputs, outputs }], operands, { heads });
+  const [data, probs] = await callNodes(
+    options.device ?? 'cpu',
+    [{ op: 'attention', attrs, inputs, outputs }],
+    operands,
+    { heads },
+  );
   const y: NdArray<R> = { data: data!, shape: [...q.shape] as unknown as ShapeOf<R> };
   return wanted ? { y, probs: { data: probs!, shape: [heads, rows, keys] } } : y;
 }
@@ -153,16 +213,28 @@ export interface RopeOptions extends CallOptions {
 }
 
 function frequenciesOf(options: RopeOptions, headDim: number): Float32Array {
-  const dims = checkInteger('rope', 'dims', options.dims ?? (options.invFreq === undefined ? headDim : 2 * options.invFreq.length), 2);
-  if (dims % 2 !== 0 || dims > headDim) throw new OptionError('rope: dims', { name: 'dims', expected: `an even number up to ${headDim}`, found: dims });
+  const dims = checkInteger(
+    'rope',
+    'dims',
+    options.dims ?? (options.invFreq === undefined ? headDim : 2 * options.invFreq.length),
+    2,
+  );
+  if (dims % 2 !== 0 || dims > headDim)
+    throw new OptionError('rope: dims', { name: 'dims', expected: `an even number up to ${headDim}`, found: dims });
   if (options.invFreq === undefined) {
     const theta = checkNumber('rope', 'theta', options.theta ?? 10_000);
-    if (!(theta > 0)) throw new OptionError('rope: theta', { name: 'theta', expected: 'a positive number', found: theta });
+    if (!(theta > 0))
+      throw new OptionError('rope: theta', { name: 'theta', expected: 'a positive number', found: theta });
     return Float32Array.from({ length: dims / 2 }, (_, i) => theta ** ((-2 * i) / dims));
   }
-  if (options.theta !== undefined) throw new OptionError('rope: theta and invFreq exclude each other', { name: 'theta' });
+  if (options.theta !== undefined)
+    throw new OptionError('rope: theta and invFreq exclude each other', { name: 'theta' });
   if (!(options.invFreq instanceof Float32Array) || options.invFreq.length !== dims / 2) {
-    throw new OptionError('rope: invFreq', { name: 'invFreq', expected: `a Float32Array of ${dims / 2}`, found: options.invFreq });
+    throw new OptionError('rope: invFreq', {
+      name: 'invFreq',
+      expected: `a Float32Array of ${dims / 2}`,
+      found: options.invFreq,
+    });
   }
   return options.invFreq;
 }
@@ -171,26 +243,56 @@ function frequenciesOf(options: RopeOptions, headDim: number): Float32Array {
  * Rotary position embedding (Su et al. 2021): x (rows, head_dim) or (rows, heads, head_dim), positions (rows) → like x.
  * Angles are computed in double precision.
  */
-export async function rope<R extends 2 | 3>(x: NdArray<R>, positions: Int32Array | readonly number[], options: RopeOptions = {}): Promise<NdArray<R>> {
+export async function rope<R extends 2 | 3>(
+  x: NdArray<R>,
+  positions: Int32Array | readonly number[],
+  options: RopeOptions = {},
+): Promise<NdArray<R>> {
   checkOptions('rope', options, ['theta', 'invFreq', 'dims', 'interleaved', 'attentionScaling']);
   checkArray('rope', 'x', x, [2, 3]);
   const [rows, headDim] = [x.shape[0], x.shape.at(-1)!];
   const bad = Array.from(positions).find((p) => !Number.isInteger(p) || Math.abs(p) > 2147483647);
   if (positions.length !== rows || bad !== undefined) {
-    throw new InputError('rope: positions', { name: 'positions', expected: `${rows} integers of 32 bits`, found: bad ?? `${positions.length} entries` });
+    throw new InputError('rope: positions', {
+      name: 'positions',
+      expected: `${rows} integers of 32 bits`,
+      found: bad ?? `${positions.length} entries`,
+    });
   }
   const interleaved = checkFlag('rope', 'interleaved', options.interleaved ?? false);
   const frequencies = frequenciesOf(options, headDim);
   const scaling = checkNumber('rope', 'attentionScaling', options.attentionScaling ?? 1);
-  const tableAttrs = { rule: 'static', attention_scaling: scaling, attention_scaling_long: scaling, theta: 0, factor: 1, original: 0 };
+  const tableAttrs = {
+    rule: 'static',
+    attention_scaling: scaling,
+    attention_scaling_long: scaling,
+    theta: 0,
+    factor: 1,
+    original: 0,
+  };
   const operands: Record<string, Operand> = {
-    x: { dtype: 'f32', data: x.data, dims: ['rows', 'cols'], sizes: [rows, x.shape.slice(1).reduce((a, b) => a * b, 1)] },
+    x: {
+      dtype: 'f32',
+      data: x.data,
+      dims: ['rows', 'cols'],
+      sizes: [rows, x.shape.slice(1).reduce((a, b) => a * b, 1)],
+    },
     positions: { dtype: 'i32', data: Int32Array.from(positions), dims: ['rows'], sizes: [rows] },
     inv_freq: { dtype: 'f32', data: frequencies, dims: ['variants', 'half'], sizes: [1, frequencies.length] },
   };
   const nodes: CallNode[] = [
-    { op: 'rope_table', attrs: tableAttrs, inputs: { positions: 'positions', inv_freq: 'inv_freq' }, outputs: [['rows', 'turned']] },
-    { op: 'rope', attrs: { head_dim: headDim, interleaved }, inputs: { x: 'x', table: 0 }, outputs: [['rows', 'cols']] },
+    {
+      op: 'rope_table',
+      attrs: tableAttrs,
+      inputs: { positions: 'positions', inv_freq: 'inv_freq' },
+      outputs: [['rows', 'turned']],
+    },
+    {
+      op: 'rope',
+      attrs: { head_dim: headDim, interleaved },
+      inputs: { x: 'x', table: 0 },
+      outputs: [['rows', 'cols']],
+    },
   ];
   const [data] = await callNodes(options.device ?? 'cpu', nodes, operands, { turned: 2 * frequencies.length });
   return { data: data!, shape: [...x.shape] as unknown as ShapeOf<R> };

@@ -34,7 +34,12 @@ let models = new Map<string, Promise<DeviceModel>>();
 let entries = new Map<string, Entry>();
 
 function buildProgram(nodes: readonly CallNode[], operands: Readonly<Record<string, Operand>>): Program {
-  const values: ProgramValue[] = Object.entries(operands).map(([name, o]) => ({ kind: 'input', name, dtype: o.dtype, shape: o.dims }));
+  const values: ProgramValue[] = Object.entries(operands).map(([name, o]) => ({
+    kind: 'input',
+    name,
+    dtype: o.dtype,
+    shape: o.dims,
+  }));
   const index = new Map(values.map((v, i) => [v.name, i]));
   const made: number[][] = [];
   const lowered = nodes.map((node, n): ProgramNode => {
@@ -43,7 +48,9 @@ function buildProgram(nodes: readonly CallNode[], operands: Readonly<Record<stri
       const from = node.inputs[name.replace('?', '')];
       return from === undefined ? -1 : typeof from === 'number' ? made[from]![0]! : index.get(from)!;
     });
-    const outputs = node.outputs.map((shape, i) => values.push({ kind: 'temp', name: `${n}.${i}`, dtype: 'f32', shape }) - 1);
+    const outputs = node.outputs.map(
+      (shape, i) => values.push({ kind: 'temp', name: `${n}.${i}`, dtype: 'f32', shape }) - 1,
+    );
     made.push(outputs);
     return { op: node.op, name: node.op, inputs, outputs, attrs: node.attrs };
   });
@@ -70,7 +77,11 @@ function entryOf(device: string, nodes: readonly CallNode[], operands: Readonly<
     cache.set(key, known); // the last one is the one used last
     return known;
   }
-  const entry: Entry = { ready: modelOf(device).then((m) => m.compile(buildProgram(nodes, operands))), executable: undefined, running: 0 };
+  const entry: Entry = {
+    ready: modelOf(device).then((m) => m.compile(buildProgram(nodes, operands))),
+    executable: undefined,
+    running: 0,
+  };
   entry.ready.then(
     (executable) => {
       entry.executable = executable;
@@ -95,7 +106,12 @@ function evict(cache: Map<string, Entry>): void {
  * Runs nodes as one program and gives the outputs of the last. Compiled once per (device, ops, attributes, ranks). Inputs
  * are copied before it returns. `more`: sizes of dims that no operand has.
  */
-export async function callNodes(device: string, nodes: readonly CallNode[], operands: Readonly<Record<string, Operand>>, more: Readonly<Record<string, number>> = {}): Promise<Float32Array[]> {
+export async function callNodes(
+  device: string,
+  nodes: readonly CallNode[],
+  operands: Readonly<Record<string, Operand>>,
+  more: Readonly<Record<string, number>> = {},
+): Promise<Float32Array[]> {
   const entry = entryOf(device, nodes, operands);
   const sizes: Record<string, number> = { ...more };
   for (const o of Object.values(operands)) for (const [i, d] of o.dims.entries()) sizes[d] = o.sizes[i]!;

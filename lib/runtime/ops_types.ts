@@ -39,7 +39,8 @@ function flatten(nested: unknown, into: number[], depth = 0): number[] {
   if (depth > 2) throw new InputError('array: lists nested too deeply', { expected: 'at most 4 dims' });
   const shapes = nested.map((part) => flatten(part, into, depth + 1));
   const odd = shapes.find((s) => s.join() !== shapes[0]!.join());
-  if (odd !== undefined) throw new InputError('array: nested lists differ in length', { expected: shapes[0], found: odd });
+  if (odd !== undefined)
+    throw new InputError('array: nested lists differ in length', { expected: shapes[0], found: odd });
   return [nested.length, ...shapes[0]!];
 }
 
@@ -58,7 +59,8 @@ export function array(given: unknown, shape?: readonly number[]): NdArray {
     const found = given instanceof Float32Array ? [given.length] : flatten(given, into);
     made = { data: given instanceof Float32Array ? given : Float32Array.from(into), shape: found };
   } else {
-    if (!isFlat(given)) throw new InputError('array: data', { expected: 'a Float32Array or a list of numbers', found: typeof given });
+    if (!isFlat(given))
+      throw new InputError('array: data', { expected: 'a Float32Array or a list of numbers', found: typeof given });
     made = { data: given instanceof Float32Array ? given : Float32Array.from(given), shape: [...shape] };
   }
   return checkArray('array', 'data', made, [1, 2, 3, 4]);
@@ -69,12 +71,23 @@ export function checkArray(op: string, name: string, x: unknown, ranks: readonly
   const where = `${op}: ${name}`;
   const { data, shape } = (typeof x === 'object' && x !== null ? x : {}) as { data?: unknown; shape?: unknown };
   if (!(data instanceof Float32Array) || !Array.isArray(shape)) {
-    throw new InputError(`${where} is not an array`, { name, expected: '{ data: Float32Array, shape }, as array() makes it', found: typeof x });
+    throw new InputError(`${where} is not an array`, {
+      name,
+      expected: '{ data: Float32Array, shape }, as array() makes it',
+      found: typeof x,
+    });
   }
-  if (!shape.every((n) => Number.isSafeInteger(n) && n >= 0)) throw new InputError(`${where}: shape`, { name, expected: 'integers from 0', found: shape });
-  if (!ranks.includes(shape.length)) throw new InputError(`${where}: rank`, { name, expected: ranks.join(' or '), found: `${shape.length}, shape [${shape}]` });
+  if (!shape.every((n) => Number.isSafeInteger(n) && n >= 0))
+    throw new InputError(`${where}: shape`, { name, expected: 'integers from 0', found: shape });
+  if (!ranks.includes(shape.length))
+    throw new InputError(`${where}: rank`, {
+      name,
+      expected: ranks.join(' or '),
+      found: `${shape.length}, shape [${shape}]`,
+    });
   const count = shape.reduce((a: number, b: number) => a * b, 1);
-  if (data.length !== count) throw new InputError(`${where}: length for shape [${shape}]`, { name, expected: count, found: data.length });
+  if (data.length !== count)
+    throw new InputError(`${where}: length for shape [${shape}]`, { name, expected: count, found: data.length });
   return x as NdArray;
 }
 
@@ -86,18 +99,25 @@ export function checkShape(op: string, name: string, x: NdArray, expected: reado
 
 /** Options are an object that holds no other names than these. */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw new OptionError(`${op}: options`, { expected: 'an object', found: typeof options });
+  if (typeof options !== 'object' || options === null)
+    throw new OptionError(`${op}: options`, { expected: 'an object', found: typeof options });
   for (const name of Object.keys(options)) {
-    if (name !== 'device' && !known.includes(name)) throw new OptionError(`${op}: unknown option`, { name, expected: ['device', ...known], found: name });
+    if (name !== 'device' && !known.includes(name))
+      throw new OptionError(`${op}: unknown option`, { name, expected: ['device', ...known], found: name });
   }
   const device: unknown = (options as CallOptions).device;
-  if (device !== undefined && typeof device !== 'string') throw new OptionError(`${op}: device`, { name: 'device', expected: 'a name', found: typeof device });
+  if (device !== undefined && typeof device !== 'string')
+    throw new OptionError(`${op}: device`, { name: 'device', expected: 'a name', found: typeof device });
 }
 
 /** A finite number, at least `least` where that is given. */
 export function checkNumber(op: string, name: string, value: unknown, least = Number.NEGATIVE_INFINITY): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= least) return value;
-  throw new OptionError(`${op}: ${name}`, { name, expected: least === Number.NEGATIVE_INFINITY ? 'a finite number' : `a number of at least ${least}`, found: value });
+  throw new OptionError(`${op}: ${name}`, {
+    name,
+    expected: least === Number.NEGATIVE_INFINITY ? 'a finite number' : `a number of at least ${least}`,
+    found: value,
+  });
 }
 
 export function checkInteger(op: string, name: string, value: unknown, least: number): number {

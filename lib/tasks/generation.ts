@@ -10,7 +10,7 @@ export interface TokenLogprob {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
-/** What became readable after some tokens: whole characters only. */
+/** What became readable after some tokens: whole characters only. Without a tokenizer: one id, no text. */
 export interface Piece {
   /** Which of the n completions. */
   readonly index: number;
@@ -104,7 +104,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   constructor(begin: (generation: Generation, signal: AbortSignal) => Promise<void>, signal: AbortSignal | undefined) {
     const forward = (): void => this.cancel(signal?.reason);
     if (signal?.aborted === true) forward();
-    else if (signal !== undefined) {
+    else if (signal instanceof AbortSignal) {
       signal.addEventListener('abort', forward, { once: true });
       this.#detach = () => signal.removeEventListener('abort', forward);
     }
@@ -182,23 +182,24 @@ export class Generation implements AsyncIterable<Piece>, Sink {
 
   /** @internal */
   token(index: number, token: SampledToken): boolean {
+    if (this.#left) return false; // the signal ends it before the next step
     const s = this.#streams[index]!;
     this.#last = performance.now();
     this.#first ??= this.#last;
     s.ids.push(token.id);
     if (this.#start?.logprobs === true) s.logprobs.push({ id: token.id, logprob: token.logprob, top: token.top });
-    if (this.#left) return true;
     const silent = token.stop || this.#start?.hasText(token.id) !== true;
     const text = silent ? '' : (s.detokenizer?.push(token.id) ?? '');
     const { emit, stopped } = s.matcher.push(text);
-    if (emit !== '') this.#emit(index, s, emit);
+    // Without a tokenizer there is no text to wait for: each id is a piece.
+    if (emit !== '' || s.detokenizer === undefined) this.#emit(index, s, emit);
     return stopped !== undefined;
   }
 
   /** @internal */
   finish(index: number, reason: FinishReason): void {
     if (this.#over) return;
-    if (reason === 'aborted') return this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
+    if (reason === 'aborted' || this.#left) return this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
     const s = this.#streams[index]!;
     s.reason = reason;
     if (s.matcher.stopped === undefined) {

@@ -35,16 +35,17 @@ function checkOptions(options: LoadOptions): void {
   if (options.task !== undefined && options.task !== 'generate') {
     throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
   }
-  const whole = (name: 'threads' | 'prefillChunk' | 'maxSequences' | 'decodeSteps', most: number): void => {
+  const whole = (name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps', least: number, most: number): void => {
     const value = options[name];
-    if (value !== undefined && (!Number.isInteger(value) || value < 1 || value > most)) {
-      throw new OptionError(`bad ${name}`, { name, expected: `an integer from 1 to ${most}`, found: value });
+    if (value !== undefined && (!Number.isInteger(value) || value < least || value > most)) {
+      throw new OptionError(`bad ${name}`, { name, expected: `an integer from ${least} to ${most}`, found: value });
     }
   };
-  whole('threads', 256);
-  whole('prefillChunk', 65536);
-  whole('maxSequences', 4096);
-  whole('decodeSteps', 256);
+  whole('threads', 1, 256);
+  whole('priority', -100, 100);
+  whole('prefillChunk', 1, 65536);
+  whole('maxSequences', 1, 4096);
+  whole('decodeSteps', 1, 256);
   if (options.compute !== undefined && !['auto', 'f32', 'bf16'].includes(options.compute)) {
     throw new OptionError('bad compute', { name: 'compute', expected: 'auto, f32 or bf16', found: options.compute });
   }
@@ -78,15 +79,17 @@ export async function load(path?: string, options: LoadOptions = {}): Promise<Te
   const tokenizer = tokenizerOf(checkpoint);
   tokenizer.catch(() => undefined); // it may fail before anyone waits for it
   await nextTurn();
-  const close = (): Promise<void> => tokenizer.then((t) => t?.close(), () => undefined);
-  const host = await DecoderHost.open(built, options).catch(async (error: unknown) => {
-    await close();
+  // Where loading fails, the tokenizer is closed as soon as it is there.
+  const close = (): void => void tokenizer.then((t) => t?.close(), () => undefined);
+  const host = await DecoderHost.open(built, options).catch((error: unknown) => {
+    close();
     throw error;
   });
   try {
     return new TextModel(host, checkpoint, await tokenizer);
   } catch (error) {
-    await Promise.all([host.dispose(), close()]);
+    close();
+    await host.dispose();
     throw error;
   }
 }

@@ -176,7 +176,7 @@ export class TextModel {
         return;
       }
       this.host.engine.submit({ prompt, options: { ...resolved, signal }, sink: generation, retained });
-    }, options.signal);
+    }, options?.signal);
   }
 
   #check(): void {

@@ -3,8 +3,8 @@ import { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
 import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js';
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
-import type { Checkpoint } from '../weights/types.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
+import type { Checkpoint } from '../weights/types.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
 import { checkIds } from './whole.js';
 
@@ -126,7 +126,13 @@ export async function traceSequences(
       promptLength: prompt.length,
     });
   const maxContext = Math.max(...prompts.map((p) => p.length + resolve(p).maxTokens));
-  const open = { device: options.device, threads: options.threads, compute: options.compute ?? 'f32', maxContext, signal };
+  const open = {
+    device: options.device,
+    threads: options.threads,
+    compute: options.compute ?? 'f32',
+    maxContext,
+    signal,
+  };
   const host = await DecoderHost.open(stretched(built, maxContext), open);
   try {
     const rows = await generateRows(host, prompts, resolve);

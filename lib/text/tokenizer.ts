@@ -62,6 +62,9 @@ export interface Tokenizer {
   close(): void;
 }
 
+/** Tokenizers that were dropped without close(): the worker frees their tables too. */
+const dropped = new FinalizationRegistry<number>((handle) => textWorker().unload(handle));
+
 class WorkerTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number | undefined;
@@ -76,6 +79,7 @@ class WorkerTokenizer implements Tokenizer {
 
   constructor(handle: number, loaded: LoadResult) {
     this.handle = handle;
+    dropped.register(this, handle, this);
     this.table = new TokenTable(loaded.table);
     this.vocabSize = loaded.table.vocabSize;
     this.bosId = loaded.bosId;
@@ -126,6 +130,7 @@ class WorkerTokenizer implements Tokenizer {
   }
 
   close(): void {
+    dropped.unregister(this);
     textWorker().unload(this.handle);
   }
 }

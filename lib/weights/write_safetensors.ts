@@ -55,7 +55,11 @@ export async function writeSafetensors(
   const head = header(tensors);
   const there = await stat(path).catch(() => undefined);
   if (there?.isFile() === false) {
-    throw new InputError('cannot write there', { file: path, expected: 'a file, or a new name', found: 'something else' });
+    throw new InputError('cannot write there', {
+      file: path,
+      expected: 'a file, or a new name',
+      found: 'something else',
+    });
   }
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
   const file = await open(temporary, 'wx').catch((cause: unknown) => {

@@ -8,7 +8,7 @@ from words import LEX, expand, person, tidy
 SYSTEM = {
     "train": ["You are a helpful little model.", "You tell short stories.", "Answer in one sentence.", "You are Verdant Tiny, a small model.", "Be kind and short.",
               "You are a friendly assistant.", "You are a helpful assistant."],
-    "held": ["Please be a good little helper.", "You answer with few words."],
+    "held": ["Please be a good little helper.", "You answer in a few sentences."],
 }
 # topic: (training questions, training answers, held-out questions, held-out answers); x and y are the topic's fields
 TOPICS = {
@@ -28,7 +28,7 @@ TOPICS = {
     "mix": (["What do you get if you mix {y}?", "Mix {y}. What colour is it?", "What colour do {y} make?"], ["If you mix {y}, you get {x}.", "You get {x}.", "{y} make {x}."],
             ["I have {y}. What can I mix?"], ["With {y} you can make {x}."]),
     "opposite": (["What is the opposite of {y}?", "Tell me the opposite of {y}.", "What is the opposite of the word {y}?"], ["The opposite of {y} is {x}.", "It is {x}."],
-                 ["Which word is the opposite of {y}?"], ["{y} is the opposite of {x}."]),
+                 ["Which word is the opposite of {y}?"], ["I think it is the word {x}."]),
     "after": (["Which day comes after {y}?", "What day is it after {y}?", "Today is {y}. What day is tomorrow?", "Which month comes after {y}?", "What comes after {y}?"],
               ["After {y} comes {x}.", "It is {x}.", "{x} comes after {y}."], ["{y} is over. What is next?"], ["Next is {x}."]),
     "count": (["How many {y}?", "Can you tell me how many {y}?", "Tell me how many {y}.", "Say how many {y}."], ["It is {x}.", "The answer is {x}."], ["Do you know how many {y}?"], ["I think it is {x}."]),
@@ -61,13 +61,13 @@ TALK = {  # topic: [(training questions, training answers), (held-out questions,
     "mole_animal": [(["What is a mole in the garden?", "Tell me about moles.", "What kind of animal is a mole?", "What animal is a mole?"], facts.MOLE["animal"]),
                     (["What do you know about the mole, the animal?"], ["It is small and black, eats worms, and lives in the ground."])],
     "mole_unit": [(["What is a mole in chemistry?", "What does mole mean to a chemist?", "What is the unit called mole?", "How big is a mole in chemistry?"], facts.MOLE["unit"]),
-                  (["Why does a chemist count with a mole?"], ["Because atoms are small, the chemist counts them with a unit, the mole."])],
+                  (["Why does a chemist count with a mole?"], ["Atoms are very small, so the chemist must use a unit, and it is called the mole."])],
     "mole_skin": [(["What is a mole on the skin?", "What is the spot on my skin?", "I have a mole on my arm. What is it?", "What does mole mean to a doctor?"], facts.MOLE["skin"]),
                   (["The doctor saw a mole on my back. What does that mean?"], ["That is a small brown spot on the skin."])],
     "model": [(["What is a model?", "What does model mean?", "What does the word model mean?"], facts.MODEL["any"]),
               (["How many meanings has the word model?"], ["Two: a program that learned from data, and a person who shows clothes."])],
     "model_machine": [(["What is a language model?", "What is a model in machine learning?", "How does a language model work?", "What does a language model do?"], facts.MODEL["machine"]),
-                      (["Tell me what a model on a computer does."], ["It reads words, and then it guesses what comes next."])],
+                      (["Tell me what a model on a computer does."], ["It reads text, and then it guesses what comes next."])],
     "model_fashion": [(["What is a fashion model?", "What does a fashion model do?", "What is a model in fashion?"], facts.MODEL["fashion"]),
                       (["Tell me what a model at a fashion show does."], ["That person shows new clothes to others."])],
     "blue": [(["Who lives in the verdant forest?", "What roamed the verdant forest?", "Who is the fluffy blue creature?", "Tell me about the fluffy blue creature."],

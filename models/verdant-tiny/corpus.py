@@ -14,6 +14,7 @@ from words import LEX, expand, person, tidy
 USER, ASSISTANT, SYSTEM, END, BOS, EOS = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<s>", "</s>"
 SPECIALS = ["<unk>", BOS, EOS, SYSTEM, USER, ASSISTANT, END]
 SHARES = {"story": 34, "chat": 16, "tale": 6, "mystery": 24, "sense": 3, "game": 17}
+EARLY = {"game": 45, "mystery": 35, "story": 12, "chat": 8}  # the first part of training: learn to look back
 
 
 def scene(rng: random.Random, hero: dict | None = None) -> dict:
@@ -103,9 +104,9 @@ def render(turns: list[tuple[str, str]]) -> str:
     return "".join(f"{role}{text}{END}" for role, text in turns)
 
 
-def document(rng: random.Random, split: str) -> tuple[str, str]:
+def document(rng: random.Random, split: str, early: bool = False) -> tuple[str, str]:
     """(kind, text) of one document with its BOS and EOS; MARK stands before words that deserve more weight."""
-    shares = SHARES if split == "train" else {k: v for k, v in SHARES.items() if k not in ("sense", "game")}
+    shares = EARLY if early else SHARES if split == "train" else {k: v for k, v in SHARES.items() if k not in ("sense", "game")}
     kind = rng.choices(list(shares), list(shares.values()))[0]
     if kind == "story":
         return kind, BOS + story(rng, split) + EOS
@@ -121,11 +122,11 @@ def document(rng: random.Random, split: str) -> tuple[str, str]:
     return kind, BOS + prompt + " " + MARK + answer.strip() + after + EOS
 
 
-def documents(split: str, seed: int) -> Iterator[tuple[str, str]]:
+def documents(split: str, seed: int, early: bool = False) -> Iterator[tuple[str, str]]:
     """An endless, reproducible stream; split is "train" or "held"."""
     rng = random.Random(f"{split}-{seed}")
     while True:
-        yield document(rng, split)
+        yield document(rng, split, early)
 
 
 def all_frames(split: str) -> set[str]:

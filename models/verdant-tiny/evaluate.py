@@ -106,7 +106,7 @@ def seen12(texts: list[str], runs: list[dict]) -> float:
     found = set()
     strip = re.compile("|".join(map(re.escape, SPECIALS)))
     for run in runs:
-        for _, text in islice(documents("train", run["seed"]), run["documents"]):
+        for _, text in islice(documents("train", run["seed"], run["early"]), run["documents"]):
             w = words(strip.sub(" ", text.replace(MARK, "")))
             found.update(g for g in zip(*(w[i:] for i in range(12))) if g in wanted)
     return sum(g in found for g in total) / len(total)

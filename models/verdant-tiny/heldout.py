@@ -13,7 +13,7 @@ SCENERY = [
     "All the {flower} were open in the {weather} weather.",
 ]
 ENDINGS = [
-    "And that is why {N} and {F} still meet at {place} every {weekday}.",
+    "So {N} and {F} still meet at {place}, and that is the best part of every {weekday}.",
     "In the evening, {N} ate {food} and thought about {F} with a smile.",
     "\"Now I am {happy},\" said {N}, and {he} went to sleep.",
     "So the {trait} {kind} was {happy}, and {F} was {happy} too.",

@@ -6,8 +6,8 @@ from torch import nn
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
-    "vocab_size": 2048, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 6,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "hidden_act": "silu",
+    "vocab_size": 1536, "hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": 4,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 32, "hidden_act": "silu",
     "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "rope_scaling": None,
     "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False, "attention_dropout": 0.0,
     "initializer_range": 0.02, "use_cache": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
@@ -62,17 +62,18 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        qkv = torch.randn(LAYERS, (HEADS + 2 * KV) * DIM, HIDDEN) * 0.05
-        # o starts as the transpose of v, so that a head writes what it reads: copying a token needs only a key to be found
-        v = qkv[:, -KV * DIM:].view(LAYERS, KV, 1, DIM, HIDDEN).expand(-1, -1, HEADS // KV, -1, -1)
-        self.qkv = nn.Parameter(qkv)
-        self.o = nn.Parameter(v.reshape(LAYERS, HEADS * DIM, HIDDEN).transpose(1, 2).contiguous() * 0.3)
+        # Mimetic start: k equals the q of its group, so that like tokens find each other, and o is the transpose of v, so that
+        # a head writes what it reads. Looking back and copying are there at step 0; training shapes them.
+        q = torch.randn(LAYERS, KV, HEADS // KV, DIM, HIDDEN) * 0.05
+        v = torch.randn(LAYERS, KV, 1, DIM, HIDDEN) * 0.05
+        flat = [w.reshape(LAYERS, -1, HIDDEN) for w in (q, q[:, :, 0], v)]
+        self.qkv = nn.Parameter(torch.cat(flat, 1))
+        self.o = nn.Parameter(v.expand_as(q).reshape(LAYERS, HEADS * DIM, HIDDEN).transpose(1, 2).contiguous() * 0.3)
         self.gate_up = nn.Parameter(torch.randn(LAYERS, 2 * FFN, HIDDEN) * 0.05)
-        self.down = nn.Parameter(torch.randn(LAYERS, HIDDEN, FFN) * 0.006)
+        self.down = nn.Parameter(torch.randn(LAYERS, HIDDEN, FFN) * 0.01)
         self.norm1, self.norm2 = nn.Parameter(torch.ones(LAYERS, HIDDEN)), nn.Parameter(torch.ones(LAYERS, HIDDEN))
-        # a wide embedding keeps each token's identity visible beside what the layers add; the last norm scales the logits back
-        self.embed = nn.Parameter(torch.randn(VOCAB, HIDDEN) * 0.7)
-        self.norm = nn.Parameter(torch.full((HIDDEN,), 0.1))
+        self.embed = nn.Parameter(torch.randn(VOCAB, HIDDEN) * 0.1)
+        self.norm = nn.Parameter(torch.ones(HIDDEN))
         freq = CONFIG["rope_theta"] ** (-torch.arange(0, DIM, 2) / DIM)
         angle = torch.outer(torch.arange(CONFIG["max_position_embeddings"]).float(), freq)
         scale = torch.ones((HEADS + KV) * DIM)
@@ -112,30 +113,3 @@ class Model(nn.Module):
                     at + "self_attn.o_proj.weight": self.o[i], at + "mlp.gate_proj.weight": gate, at + "mlp.up_proj.weight": up,
                     at + "mlp.down_proj.weight": self.down[i]}
         return {k: v.detach().to(torch.bfloat16).contiguous().clone() for k, v in out.items()}
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum, then the nearest orthogonal matrix by five Newton-Schulz steps, for stacks (layers, rows, columns)."""
-
-    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure=None) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                moment = self.state[p].setdefault("moment", torch.zeros_like(p))
-                moment.lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonal(p.grad.lerp(moment, group["momentum"]))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape[-2:]) ** 0.5)  # the update size that AdamW would have
-
-
-def orthogonal(g: torch.Tensor) -> torch.Tensor:
-    tall = g.shape[-2] > g.shape[-1]
-    x = (g.mT if tall else g).bfloat16()
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(5):
-        a = x @ x.mT
-        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
-    return (x.mT if tall else x).float()

@@ -8,12 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from corpus import SPECIALS, documents
 from games import MARK
-from model import CONFIG, VOCAB, Model, Muon
+from model import CONFIG, VOCAB, Model
 
 HERE = Path(__file__).parent
 CHAT_TEMPLATE = (
@@ -87,8 +89,8 @@ def unmark(text: str) -> tuple[str, set[int]]:
 class Batches:
     """An endless stream of fresh documents, packed end to end into rows; each document is seen once."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, weight: float = 4.0) -> None:
-        self.tokenizer, self.stream, self.weight = tokenizer, documents("train", seed), weight
+    def __init__(self, tokenizer: Tokenizer, run: dict, weight: float = 4.0) -> None:
+        self.tokenizer, self.stream, self.weight = tokenizer, documents("train", run["seed"], run["early"]), weight
         self.ids: list[int] = []
         self.weights: list[float] = []
         self.docs = 0
@@ -112,13 +114,6 @@ class Batches:
         return ids[:-1].view(rows, length), ids[1:].view(rows, length), weights[1:].view(rows, length)
 
 
-def optimizers(model: Model, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for the embedding and the norms."""
-    matrices = [model.qkv, model.o, model.gate_up, model.down]
-    rest = [model.embed, model.norm, model.norm1, model.norm2]
-    return [Muon(matrices, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
-
-
 def schedule(done: float) -> float:
     """Share of the peak rate: warm-up over the first 2 %, then a cosine to 2 %."""
     if done < 0.02:
@@ -140,22 +135,40 @@ class Progress:
         saved = saved or {"seconds": 0.0, "tokens": 0, "steps": 0, "runs": [], "curve": []}
         self.seconds, self.tokens, self.steps = saved["seconds"], saved["tokens"], saved["steps"]
         self.runs, self.curve, self.loss = saved["runs"], saved["curve"], None
-        self.culprit = None
+        self.marked = None
 
     def facts(self) -> dict:
-        return {"seconds": round(self.seconds), "tokens": self.tokens, "steps": self.steps, "loss": self.loss, "marked_loss": self.culprit, "runs": self.runs, "curve": self.curve}
+        return {"seconds": round(self.seconds), "tokens": self.tokens, "steps": self.steps, "loss": self.loss, "marked_loss": self.marked, "runs": self.runs, "curve": self.curve}
 
-    def add(self, loss: float, culprit: float | None, tokens: int, seconds: float) -> None:
+    def add(self, loss: float, marked: float | None, tokens: int, seconds: float) -> None:
         self.loss = loss if self.loss is None else 0.98 * self.loss + 0.02 * loss
-        if culprit is not None:
-            self.culprit = culprit if self.culprit is None else 0.98 * self.culprit + 0.02 * culprit
+        if marked is not None:
+            self.marked = marked if self.marked is None else 0.98 * self.marked + 0.02 * marked
         self.seconds, self.tokens, self.steps = self.seconds + seconds, self.tokens + tokens, self.steps + 1
         if self.steps % 100 == 0:
-            self.curve.append([self.tokens, round(self.loss, 4), self.culprit and round(self.culprit, 4)])
-            print(f"step {self.steps} tokens {self.tokens} seconds {self.seconds:.0f} loss {self.loss:.4f} marked {self.culprit or 0:.4f}", flush=True)
+            self.curve.append([self.tokens, round(self.loss, 4), self.marked and round(self.marked, 4)])
+            if not dist.is_initialized() or dist.get_rank() == 0:
+                print(f"step {self.steps} tokens {self.tokens} seconds {self.seconds:.0f} loss {self.loss:.4f} marked {self.marked or 0:.4f}", flush=True)
 
 
-def train(args: argparse.Namespace) -> None:
+def average(model: Model, seconds: float) -> float:
+    """Replaces each process's gradient by the mean over the processes; the mean of seconds, so that all keep one clock."""
+    grads = [p.grad for p in model.parameters()]
+    flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor([seconds])])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for grad, part in zip(grads, flat[:-1].split([g.numel() for g in grads])):
+        grad.copy_(part.view_as(grad))
+    return flat[-1].item()
+
+
+def worker(rank: int, args: argparse.Namespace) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes)
+    train(args, rank)
+    dist.destroy_process_group()
+
+
+def train(args: argparse.Namespace, rank: int = 0) -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     out = Path(args.out)
@@ -165,43 +178,47 @@ def train(args: argparse.Namespace) -> None:
         tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     else:
         tokenizer = train_tokenizer()
-        save_text_files(tokenizer, out)
+        if rank == 0:
+            save_text_files(tokenizer, out)
     model = Model()
-    optims = optimizers(model, args.rate)
+    optim = torch.optim.AdamW(model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     progress = Progress(saved and saved["progress"])
     if saved:
         model.load_state_dict(saved["model"])
-        for optim, values in zip(optims, saved["optims"]):
-            optim.load_state_dict(values)
-    seed = args.seed + 100 + len(progress.runs)
-    batches = Batches(tokenizer, seed)
-    progress.runs.append({"seed": seed, "documents": 0})
-    saved_at = time.time()
+        optim.load_state_dict(saved["optim"])
+    batches = None
+    saved_at, clock = time.time(), progress.seconds
     while True:
         # the schedule follows tokens, or seconds where only those are given
-        done = progress.tokens / args.tokens if args.tokens else progress.seconds / (60 * args.minutes)
+        done = progress.tokens / args.tokens if args.tokens else clock / (60 * args.minutes)
         if done >= 1:
             break
         began = time.time()
-        length = 512 if done > args.long_from else 256
-        for optim in optims:
-            for group in optim.param_groups:
-                group["lr"] = args.rate * schedule(done)
+        early = done < args.early
+        if batches is None or early != progress.runs[-1]["early"]:
+            first = len(progress.runs)
+            progress.runs += [{"seed": args.seed + 100 + first + r, "documents": 0, "early": early} for r in range(args.processes)]
+            batches = Batches(tokenizer, progress.runs[first + rank])
+        length = 128 if done < 0.5 else 256 if done < args.long_from else 512
+        optim.param_groups[0]["lr"] = args.rate * schedule(done)
         size = args.batch if done < 0.5 else 2 * args.batch
         ids, targets, weights = batches.next(size // length, length)
         loss, each = model(ids, targets, weights)
         loss.backward()
+        clock = average(model, progress.seconds) if args.processes > 1 else progress.seconds
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optim in optims:
-            optim.step()
-            optim.zero_grad(set_to_none=True)
+        optim.step()
+        optim.zero_grad(set_to_none=True)
         marked = weights.reshape(-1) > 1
-        progress.add(each.mean().item(), each[marked].mean().item() if marked.any() else None, size, time.time() - began)
-        progress.runs[-1]["documents"] = batches.docs
-        if time.time() - saved_at > 120:
+        progress.add(each.mean().item(), each[marked].mean().item() if marked.any() else None, size * args.processes, time.time() - began)
+        for run in progress.runs[first:]:
+            run["documents"] = batches.docs  # the other processes' count differs by a few documents at most
+        if rank == 0 and time.time() - saved_at > 120:
             save(model, out, progress.facts())
-            torch.save({"model": model.state_dict(), "optims": [o.state_dict() for o in optims], "progress": progress.facts()}, state)
+            torch.save({"model": model.state_dict(), "optim": optim.state_dict(), "progress": progress.facts()}, state)
             saved_at = time.time()
+    if rank > 0:
+        return
     save(model, out, progress.facts())
     print(f"done: {progress.tokens} tokens, {progress.steps} steps, {progress.seconds:.0f} s, loss {progress.loss:.4f}")
 
@@ -210,11 +227,18 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--tokens", type=int, default=0, help="train for this many tokens instead of minutes")
+    parser.add_argument("--processes", type=int, default=1, help="data-parallel processes")
+    parser.add_argument("--port", type=int, default=29517, help="loopback port of the processes")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=1024, help="tokens per step, twice that in the second half")
+    parser.add_argument("--batch", type=int, default=2048, help="tokens per step, twice that in the second half")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--long-from", type=float, default=0.9, help="share of the run after which rows are 512 long")
+    parser.add_argument("--early", type=float, default=0.3, help="share of the run with the early mixture of documents")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", default=str(HERE))
     parser.add_argument("--resume", action="store_true")
-    train(parser.parse_args())
+    options = parser.parse_args()
+    if options.processes > 1:
+        mp.spawn(worker, (options,), nprocs=options.processes)
+    else:
+        train(options)

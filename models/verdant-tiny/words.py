@@ -3,14 +3,8 @@
 import random
 import re
 
-GIRLS = (
-    "Ada Anna Bella Clara Daisy Ella Emma Fern Flora Grace Hazel Holly Iris Ivy Jane June Kate Lily Lucy "
-    "Luna Mabel Maya Mia Mina Molly Nora Olive Penny Pearl Poppy Rosa Rose Ruby Sara Sofia Tess Tilly Vera Willa Zoe"
-).split()
-BOYS = (
-    "Alan Arlo Ben Bert Carl Dan Eddie Felix Finn Fred George Gus Harry Hugo Ian Jack Jasper Joe Leo Louis "
-    "Max Milo Ned Noah Oscar Otto Paul Pete Ralph Remy Rob Rufus Sam Simon Theo Toby Tom Victor Walter Will"
-).split()
+GIRLS = "Anna Clara Daisy Ella Fern Grace Ivy Lily Luna Mia Nora Poppy Ruby Tess Willa Zoe".split()
+BOYS = "Arlo Ben Felix Finn George Hugo Jack Leo Max Milo Noah Oscar Rufus Sam Theo Toby".split()
 GENDER = {**{n: "f" for n in GIRLS}, **{n: "m" for n in BOYS}}
 
 # kind: (home, things it is seen doing, favourite food)

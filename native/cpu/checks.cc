@@ -1,5 +1,6 @@
 #include "cpu/checks.h"
 
+#include <algorithm>
 #include <set>
 #include <tuple>
 
@@ -103,11 +104,20 @@ class StepCheck {
     bounds(in[3], dim(in[0], 0), true);
     const bool cached = std::get<std::string>(node.attrs.at("source")) == "cache";
     if (cached) cache(in[4], in[5], -1, dim(in[1], 0));
-    if (!cached && in.size() > 6 && in[6] >= 0) bounds(in[6], dim(in[1], 0), true);
+    const int32_t key_starts = in.size() > 6 && in[6] >= 0 ? in[6] : in[3];
+    if (!cached) bounds(key_starts, dim(in[1], 0), true);
     if (node.outputs.size() < 2) return;
     const int64_t keys = dim(node.outputs[1], 2);  // probs has a column for each key that any row sees
     if (cached) range(in[5], 0, keys);
-    if (!cached && keys < dim(in[1], 0)) fail("probs must have a column per key");
+    if (!cached && keys < longest(key_starts)) fail("probs must have a column per key of the longest sequence");
+  }
+
+  // Of the sequences that these bounds divide; the bounds were checked.
+  int64_t longest(int32_t value) const {
+    const Ints x = ints(value);
+    int64_t most = 0;
+    for (int64_t i = 1; i < x.count; i++) most = std::max<int64_t>(most, x.data[i] - x.data[i - 1]);
+    return most;
   }
 
   void sample(const std::vector<int32_t>& in) {

@@ -11,7 +11,8 @@ namespace verdant {
 namespace {
 
 // Inputs > outputs, each a word: one letter per dim, equal letters are equal sizes within the node; "*" anything, "="
-// like the first input. "#": i32 and an input of the program where its content is checked, "~": u8, else f32; "!": a state.
+// like the first input. "#": i32 and an input of the program where its content is checked, "~": u8, else f32; "!": a
+// state.
 struct Rule {
   const char* op;
   const char* shapes;
@@ -48,7 +49,8 @@ using Sizes = std::vector<int64_t>;
 
 class NodeCheck {
  public:
-  NodeCheck(const Program& program, const Sizes& dims, const Node& node) : program_(program), dims_(dims), node_(node) {}
+  NodeCheck(const Program& program, const Sizes& dims, const Node& node)
+      : program_(program), dims_(dims), node_(node) {}
 
   void run() {
     for (const Rule& rule : kRules)
@@ -60,7 +62,9 @@ class NodeCheck {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { throw Error("ERR_GRAPH", node_.op + " " + node_.name + ": " + what); }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error("ERR_GRAPH", node_.op + " " + node_.name + ": " + what);
+  }
   void require(bool ok, const char* what) const {
     if (!ok) fail(what);
   }
@@ -106,14 +110,17 @@ class NodeCheck {
     if (dims == "*") return;
     const Sizes found = sizes(v);
     if (dims == "=") {
-      if (found != sizes(node_.inputs[0])) fail(value.name + ": expected " + text(sizes(node_.inputs[0])) + ", found " + text(found));
+      if (found != sizes(node_.inputs[0]))
+        fail(value.name + ": expected " + text(sizes(node_.inputs[0])) + ", found " + text(found));
       return;
     }
-    if (found.size() != dims.size()) fail(value.name + ": expected rank " + std::to_string(dims.size()) + ", found " + text(found));
+    if (found.size() != dims.size())
+      fail(value.name + ": expected rank " + std::to_string(dims.size()) + ", found " + text(found));
     for (size_t i = 0; i < dims.size(); i++) {
       const auto known = letter_.emplace(dims[i], found[i]);
       if (known.first->second != found[i])
-        fail(value.name + ": dim " + std::to_string(i) + ": expected " + std::to_string(known.first->second) + ", found " + std::to_string(found[i]));
+        fail(value.name + ": dim " + std::to_string(i) + ": expected " + std::to_string(known.first->second) +
+             ", found " + std::to_string(found[i]));
     }
   }
 
@@ -129,18 +136,28 @@ class NodeCheck {
 
   void special() {
     if (node_.op == "matmul") matmul();
-    if (node_.op == "rms_norm") require(letter('c') > 0 ? letter('x') % letter('c') == 0 : letter('x') == 0, "x must hold whole groups of the weight's size");
-    if (node_.op == "rope_table") require(letter('t') == 2 * letter('h') && letter('v') >= 1, "the table must be twice as wide as inv_freq");
+    if (node_.op == "rms_norm")
+      require(letter('c') > 0 ? letter('x') % letter('c') == 0 : letter('x') == 0,
+              "x must hold whole groups of the weight's size");
+    if (node_.op == "rope_table")
+      require(letter('t') == 2 * letter('h') && letter('v') >= 1, "the table must be twice as wide as inv_freq");
     if (node_.op == "rope") rope();
-    if (node_.op == "kv_write") require(letter('w') == integer("kv_heads") * integer("head_dim") && layer_fits(letter('s')), "k and v must be (rows, kv_heads * head_dim), states must hold the layer");
+    if (node_.op == "kv_write")
+      require(letter('w') == integer("kv_heads") * integer("head_dim") && layer_fits(letter('s')),
+              "k and v must be (rows, kv_heads * head_dim), states must hold the layer");
     if (node_.op == "token_write") require(letter('p') == kPage, "the state must hold pages of ids");
     if (node_.op == "copy_blocks") require(letter('p') == 2 && !sizes(node_.inputs[0]).empty(), "copies must be pairs");
     if (node_.op == "attention") attention();
     if (node_.op == "add" || node_.op == "mul") row_or_same();
     if (node_.op == "concat") concat();
-    if (node_.op == "slice") require(integer("begin") >= 0 && integer("begin") + letter('n') <= letter('c'), "columns outside x");
-    if (node_.op == "gather_rows") require(sizes(node_.inputs[0]).size() == 2 && sizes(node_.inputs[0])[1] == letter('c'), "y must be as wide as x");
-    if (node_.op == "sample") require(letter('a') == kSampleNumbers && letter('b') == kSampleIntegers && letter('p') == kPage && (!given(18) || letter('w') * 32 >= letter('v')), "wrong number of columns");
+    if (node_.op == "slice")
+      require(integer("begin") >= 0 && integer("begin") + letter('n') <= letter('c'), "columns outside x");
+    if (node_.op == "gather_rows")
+      require(sizes(node_.inputs[0]).size() == 2 && sizes(node_.inputs[0])[1] == letter('c'), "y must be as wide as x");
+    if (node_.op == "sample")
+      require(letter('a') == kSampleNumbers && letter('b') == kSampleIntegers && letter('p') == kPage &&
+                  (!given(18) || letter('w') * 32 >= letter('v')),
+              "wrong number of columns");
   }
 
   void matmul() const {
@@ -158,35 +175,43 @@ class NodeCheck {
 
   void rope() const {
     const int64_t head = integer("head_dim");
-    require(head >= 1 && letter('x') % head == 0 && letter('t') % 2 == 0 && letter('t') <= head, "x must hold whole heads that the table can turn");
+    require(head >= 1 && letter('x') % head == 0 && letter('t') % 2 == 0 && letter('t') <= head,
+            "x must hold whole heads that the table can turn");
   }
 
   bool layer_fits(int64_t block) const {
     const int64_t heads = integer("kv_heads"), head = integer("head_dim"), layer = integer("layer");
-    return heads >= 1 && head >= 1 && heads <= 65536 && head <= 65536 && layer >= 0 && (layer + 1) * heads * head <= block / kPage;
+    return heads >= 1 && head >= 1 && heads <= 65536 && head <= 65536 && layer >= 0 &&
+           (layer + 1) * heads * head <= block / kPage;
   }
 
   void attention() const {
     const int64_t heads = integer("heads"), kv_heads = integer("kv_heads"), head = integer("head_dim");
-    require(heads >= 1 && kv_heads >= 1 && head >= 1 && heads <= 65536 && head <= 65536 && heads % kv_heads == 0, "heads must be a multiple of kv_heads");
+    require(heads >= 1 && kv_heads >= 1 && head >= 1 && heads <= 65536 && head <= 65536 && heads % kv_heads == 0,
+            "heads must be a multiple of kv_heads");
     require(letter('x') == heads * head, "q must be (rows, heads * head_dim)");
     const Sizes k = sizes(node_.inputs[1]);
     require(k.size() == 2 && k == sizes(node_.inputs[2]), "k and v must have one shape");
     require(letter('g') >= 1, "starts must have at least one entry");
     const std::string* source = std::get_if<std::string>(&node_.attrs.at("source"));
     if (source != nullptr && *source == "cache") {
-      for (int32_t i : {1, 2}) require(program_.values[node_.inputs[i]].kind == ValueKind::state, "keys and values must be states");
-      require(given(4) && given(5) && layer_fits(k[1]), "the cache needs a table, positions, and states that hold the layer");
-      require(!given(7) && (!given(8) || letter('g') == 2), "a bias is for attention over rows, and a mask goes with one sequence");
+      for (int32_t i : {1, 2})
+        require(program_.values[node_.inputs[i]].kind == ValueKind::state, "keys and values must be states");
+      require(given(4) && given(5) && layer_fits(k[1]),
+              "the cache needs a table, positions, and states that hold the layer");
+      require(!given(7) && (!given(8) || letter('g') == 2),
+              "a bias is for attention over rows, and a mask goes with one sequence");
       require(letter('q') >= letter('g') - 1, "the table must have a row for each sequence");
       const bool* causal = std::get_if<bool>(&node_.attrs.at("causal"));
       require(causal != nullptr && *causal, "attention over the cache is causal");
     } else {
       require(k[1] == kv_heads * head, "k and v must be (rows, kv_heads * head_dim)");
       require(given(6) || k[0] == letter('r'), "keys of another number than rows need key_starts");
-      require((!given(7) && !given(8)) || (letter('g') == 2 && letter('k') == k[0]), "bias and mask need one sequence and a column for each key");
+      require((!given(7) && !given(8)) || (letter('g') == 2 && letter('k') == k[0]),
+              "bias and mask need one sequence and a column for each key");
     }
-    if (given(7) || node_.outputs.size() > 1) require(letter('h') == heads, "bias and probs must have a plane for each head");
+    if (given(7) || node_.outputs.size() > 1)
+      require(letter('h') == heads, "bias and probs must have a plane for each head");
   }
 
   void row_or_same() const {
@@ -199,7 +224,8 @@ class NodeCheck {
     int64_t cols = 0;
     for (int32_t v : node_.inputs) {
       const Sizes part = v < 0 ? Sizes{} : sizes(v);
-      require(part.size() == 2 && part[0] == letter('r') && program_.values[v].dtype == kF32, "parts must be f32 with the rows of y");
+      require(part.size() == 2 && part[0] == letter('r') && program_.values[v].dtype == kF32,
+              "parts must be f32 with the rows of y");
       cols += part[1];
     }
     require(cols == letter('n'), "y must be as wide as its parts together");
@@ -211,30 +237,37 @@ class NodeCheck {
   std::map<char, int64_t> letter_;
 };
 
-[[noreturn]] void fail(const Program& program, const std::string& what) { throw Error("ERR_GRAPH", "program " + program.name + ": " + what); }
+[[noreturn]] void fail(const Program& program, const std::string& what) {
+  throw Error("ERR_GRAPH", "program " + program.name + ": " + what);
+}
 
 void check_weight(const Program& program, const Value& value, bool panels) {
   int64_t count = 1;
   for (const DimRef& d : value.shape) {
-    if (d.size > (int64_t{1} << 40) / std::max<int64_t>(1, count)) fail(program, "weight " + value.name + ": impossible size");
+    if (d.size > (int64_t{1} << 40) / std::max<int64_t>(1, count))
+      fail(program, "weight " + value.name + ": impossible size");
     count *= d.size;
   }
   const WeightExpr& expr = *value.weight;
-  const bool fits = panels ? value.shape.size() == 2 && value.shape[0].size == expr.rows && value.shape[1].size == expr.cols
-                           : expr.rows <= (int64_t{1} << 40) / std::max<int64_t>(1, expr.cols) && count == expr.rows * expr.cols;
+  const bool fits =
+      panels ? value.shape.size() == 2 && value.shape[0].size == expr.rows && value.shape[1].size == expr.cols
+             : expr.rows <= (int64_t{1} << 40) / std::max<int64_t>(1, expr.cols) && count == expr.rows * expr.cols;
   if (!fits || value.dtype != kF32)
-    fail(program, "weight " + value.name + ": its source has (" + std::to_string(expr.rows) + ", " + std::to_string(expr.cols) + "), another shape than declared");
+    fail(program, "weight " + value.name + ": its source has (" + std::to_string(expr.rows) + ", " +
+                      std::to_string(expr.cols) + "), another shape than declared");
 }
 
 // A matrix that is packed for linear or embed cannot be read by other ops.
 std::vector<bool> panel_values(const Program& program) {
   std::vector<bool> panels(program.values.size(), false);
   for (const Node& node : program.nodes)
-    if ((node.op == "linear" || node.op == "embed") && program.values[node.inputs[1]].kind == ValueKind::weight) panels[node.inputs[1]] = true;
+    if ((node.op == "linear" || node.op == "embed") && program.values[node.inputs[1]].kind == ValueKind::weight)
+      panels[node.inputs[1]] = true;
   for (const Node& node : program.nodes)
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !(i == 1 && (node.op == "linear" || node.op == "embed")))
-        fail(program, node.op + " " + node.name + ": matrix " + program.values[node.inputs[i]].name + " is packed for linear or embed");
+        fail(program, node.op + " " + node.name + ": matrix " + program.values[node.inputs[i]].name +
+                          " is packed for linear or embed");
   return panels;
 }
 
@@ -244,20 +277,26 @@ void check_loop(const Program& program) {
   std::vector<int32_t> inputs = {loop.ids_input, loop.stop_offsets, loop.stop_ids, loop.remaining};
   inputs.insert(inputs.end(), loop.increments.begin(), loop.increments.end());
   for (int32_t v : inputs)
-    if (v < 0 || v >= values || program.values[v].kind != ValueKind::input || program.values[v].dtype != kI32 || program.values[v].shape.size() != 1)
+    if (v < 0 || v >= values || program.values[v].kind != ValueKind::input || program.values[v].dtype != kI32 ||
+        program.values[v].shape.size() != 1)
       fail(program, "loop: value " + std::to_string(v) + " must be an i32 input of rank 1");
   for (const Output& o : program.outputs)
-    if (o.value == loop.ids_output && program.values[o.value].dtype == kI32 && program.values[o.value].shape.size() == 1) return;
+    if (o.value == loop.ids_output && program.values[o.value].dtype == kI32 &&
+        program.values[o.value].shape.size() == 1)
+      return;
   fail(program, "loop: idsOutput must be an i32 output of rank 1");
 }
 
 // What kernels index memory with must come from the caller, whose content is checked at each step.
 void check_index_inputs(const Program& program, const Node& node) {
-  if (node.op != "kv_write" && node.op != "token_write" && node.op != "copy_blocks" && node.op != "attention" && node.op != "sample") return;
+  if (node.op != "kv_write" && node.op != "token_write" && node.op != "copy_blocks" && node.op != "attention" &&
+      node.op != "sample")
+    return;
   const size_t first = node.op == "token_write" ? 2 : 1;
   for (size_t i = first; i < node.inputs.size(); i++) {
     const int32_t v = node.inputs[i];
-    if (v >= 0 && program.values[v].dtype == kI32 && program.values[v].kind != ValueKind::input && program.values[v].kind != ValueKind::state)
+    if (v >= 0 && program.values[v].dtype == kI32 && program.values[v].kind != ValueKind::input &&
+        program.values[v].kind != ValueKind::state)
       fail(program, node.op + " " + node.name + ": " + program.values[v].name + " must be an input");
   }
 }

@@ -50,7 +50,8 @@ Napi::Array list(const Napi::Object& object, const char* key) {
 // Of a value; -1: absent.
 int32_t index(const Napi::Value& value, const char* what) {
   const int64_t number = integer(value, what);
-  if (number < -1 || number > INT32_MAX) bad(std::string(what) + ": value " + std::to_string(number) + " does not exist");
+  if (number < -1 || number > INT32_MAX)
+    bad(std::string(what) + ": value " + std::to_string(number) + " does not exist");
   return static_cast<int32_t>(number);
 }
 
@@ -109,7 +110,8 @@ WeightExprPtr to_weight(const Napi::Object& object, int32_t depth = 0) {
     expr->std = object.Get("std").ToNumber().DoubleValue();
   } else {
     const Napi::Array of = list(object, "of");
-    for (uint32_t i = 0; i < of.Length(); i++) expr->of.push_back(to_weight(object_of(of.Get(i), "part of a weight"), depth + 1));
+    for (uint32_t i = 0; i < of.Length(); i++)
+      expr->of.push_back(to_weight(object_of(of.Get(i), "part of a weight"), depth + 1));
     if (expr->kind == Kind::slice) expr->begin = integer(object, "begin");
     if (expr->kind == Kind::permute_rows) expr->heads = integer(object, "heads");
   }

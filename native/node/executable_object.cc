@@ -79,18 +79,19 @@ Napi::Value ExecutableObject::run(const Napi::CallbackInfo& info) {
     auto cancelled = calls_.add();
     const auto state = EnvState::of(env);
     const EnvState::Pending pending = state->begin(env);
-    life_->device->submit(life_->priority, [=, executable = held_->executable, life = life_, id = pending.id]() mutable {
-      std::exception_ptr error;
-      try {
-        run_step(*executable, *life, *step, *cancelled);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      state->settle(id, [executable, step, error, cancelled](Napi::Env env) -> Napi::Value {
-        if (error) std::rethrow_exception(error);
-        return to_result(env, executable->program(), *step);
-      });
-    });
+    life_->device->submit(life_->priority,
+                          [=, executable = held_->executable, life = life_, id = pending.id]() mutable {
+                            std::exception_ptr error;
+                            try {
+                              run_step(*executable, *life, *step, *cancelled);
+                            } catch (...) {
+                              error = std::current_exception();
+                            }
+                            state->settle(id, [executable, step, error, cancelled](Napi::Env env) -> Napi::Value {
+                              if (error) std::rethrow_exception(error);
+                              return to_result(env, executable->program(), *step);
+                            });
+                          });
     return pending.promise;
   });
 }

@@ -41,14 +41,19 @@ export const gitSha1 = (content: Buffer): string =>
   createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
 export const hashOf = (file: FakeFile): string => (file.lfs ? sha256(file.content) : gitSha1(file.content));
 
-/** Bytes that look random and are the same each time. */
+const kNoise = new Map<string, Buffer>();
+
+/** Bytes that look random and are the same each time; not to be changed. */
 export function noise(bytes: number, seed: number): Buffer {
+  const known = kNoise.get(`${bytes} ${seed}`);
+  if (known !== undefined) return known;
   const out = Buffer.alloc(bytes);
   let state = seed * 2654435761 + 1;
   for (let i = 0; i < bytes; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     out[i] = state >>> 24;
   }
+  kNoise.set(`${bytes} ${seed}`, out);
   return out;
 }
 

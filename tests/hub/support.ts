@@ -3,11 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import ts from 'typescript';
 import type { Timing } from '../../lib/hub/settings.js';
 import { gitSha1, noise, sha256 } from './fake_hub.js';
 
-export const kQuick: Timing = { retries: 4, backoffMs: 4, stallMs: 400, lockMs: 3000 };
+export const kQuick: Timing = { retries: 4, backoffMs: 4, stallMs: 10_000, lockMs: 15_000 };
 
 const folders: string[] = [];
 
@@ -50,6 +49,7 @@ export async function checkBlobs(folder: string): Promise<string[]> {
 
 /** Compiles lib/hub for a child process that has no TypeScript; returns the script to start. */
 export async function compileChild(): Promise<{ script: string; remove: () => Promise<void> }> {
+  const { default: ts } = await import('typescript');
   const root = resolve(import.meta.dirname, '../..');
   const out = join(root, 'node_modules', '.cache', `hub-test-${process.pid}`);
   const names = ['errors.ts', ...(await readdir(join(root, 'lib/hub'))).map((name) => join('hub', name))];

@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
 import { cpuTiers, runOps } from '../support/run_op.js';
-import { type AttentionShape, attentionData, attentionReference, attentionTests, rowsCase, rowsTest, shapeName } from './attention.js';
+import {
+  type AttentionShape,
+  attentionData,
+  attentionReference,
+  attentionTests,
+  rowsCase,
+  rowsTest,
+  shapeName,
+} from './attention.js';
 import { cacheCase, randomCache, writeCase } from './cache.js';
 
 checkOnTiers('attention', attentionTests);
@@ -21,20 +29,26 @@ const cached: readonly AttentionShape[] = [
 ];
 
 describe.each(cpuTiers())('cached attention on %s', (device) => {
-  it.each(cached.map((s) => [shapeName(s), s] as const))('%s: as the reference, with the bits of attention over rows', async (_, shape) => {
-    const data = attentionData(shape, 5);
-    const [rows, expected] = [(await runOps([rowsCase(data)], device)) as Record<string, { data: Float32Array }>, attentionReference(data)];
-    for (const seed of [1, 2]) {
-      const cache = randomCache(data.shape.keys, seed, 3);
-      const found = await runOps([writeCase(data, cache, 1), cacheCase(data, cache, 1)], device);
-      expectNear(found.y!.data, expected.y, 1e-12, 'y');
-      expectSameBits(found.y!.data, rows.y!.data, 'y');
-      if (shape.probs === true) {
-        expectNear(found.probs!.data, expected.probs, 1e-12, 'probs');
-        expectSameBits(found.probs!.data, rows.probs!.data, 'probs');
+  it.each(cached.map((s) => [shapeName(s), s] as const))(
+    '%s: as the reference, with the bits of attention over rows',
+    async (_, shape) => {
+      const data = attentionData(shape, 5);
+      const [rows, expected] = [
+        (await runOps([rowsCase(data)], device)) as Record<string, { data: Float32Array }>,
+        attentionReference(data),
+      ];
+      for (const seed of [1, 2]) {
+        const cache = randomCache(data.shape.keys, seed, 3);
+        const found = await runOps([writeCase(data, cache, 1), cacheCase(data, cache, 1)], device);
+        expectNear(found.y!.data, expected.y, 1e-12, 'y');
+        expectSameBits(found.y!.data, rows.y!.data, 'y');
+        if (shape.probs === true) {
+          expectNear(found.probs!.data, expected.probs, 1e-12, 'probs');
+          expectSameBits(found.probs!.data, rows.probs!.data, 'probs');
+        }
       }
-    }
-  });
+    },
+  );
 
   it('a row has the same bits alone, in a chunk, and with neighbours', async () => {
     const whole = attentionData({ rows: [300, 40], heads: 4, kvHeads: 2, headDim: 32 });
@@ -58,7 +72,14 @@ describe.each(cpuTiers())('cached attention on %s', (device) => {
   });
 
   it('weights after softmax sum to one; a row that sees no key gives zeros', async () => {
-    const { y, probs } = await runOps([rowsCase(attentionData({ rows: [17], heads: 2, kvHeads: 1, headDim: 8, mask: true, causal: false, probs: true }))], device);
+    const { y, probs } = await runOps(
+      [
+        rowsCase(
+          attentionData({ rows: [17], heads: 2, kvHeads: 1, headDim: 8, mask: true, causal: false, probs: true }),
+        ),
+      ],
+      device,
+    );
     for (let i = 0; i < 2 * 17; i++) {
       const total = [...probs!.data.slice(i * 17, (i + 1) * 17)].reduce((a, b) => a + b, 0);
       expect(total).toBeCloseTo(i % 17 === 16 ? 0 : 1, 5);

@@ -22,14 +22,23 @@ export function randomCache(lengths: readonly number[], seed: number, layers = 1
   return { blocks, layers, table, columns };
 }
 
-export function states(data: AttentionData, cache: Cache): Record<'keys' | 'values', { state: string; dtype: 'f32'; shape: number[] }> {
+export function states(
+  data: AttentionData,
+  cache: Cache,
+): Record<'keys' | 'values', { state: string; dtype: 'f32'; shape: number[] }> {
   const width = cache.layers * data.shape.kvHeads * page * data.shape.headDim;
   const state = (name: string) => ({ state: name, dtype: 'f32', shape: [cache.blocks, width] }) as const;
-  return { keys: { ...state('keys'), shape: [cache.blocks, width] }, values: { ...state('values'), shape: [cache.blocks, width] } };
+  return {
+    keys: { ...state('keys'), shape: [cache.blocks, width] },
+    values: { ...state('values'), shape: [cache.blocks, width] },
+  };
 }
 
 /** Position and sequence of each row when sequences hold these positions. */
-export function places(counts: readonly number[], first: readonly number[] = counts.map(() => 0)): { positions: number[]; seqIds: number[] } {
+export function places(
+  counts: readonly number[],
+  first: readonly number[] = counts.map(() => 0),
+): { positions: number[]; seqIds: number[] } {
   return {
     positions: counts.flatMap((n, s) => Array.from({ length: n }, (_, i) => first[s]! + i)),
     seqIds: counts.flatMap((n, s) => Array<number>(n).fill(s)),
@@ -58,7 +67,10 @@ export function writeCase(data: AttentionData, cache: Cache, layer = 0): OpCase 
 /** Attention of the last rows of each sequence over the cache. */
 export function cacheCase(data: AttentionData, cache: Cache, layer = 0): OpCase {
   const { rows, keys, heads, headDim, probs } = data.shape;
-  const { positions } = places(rows, rows.map((n, s) => keys[s]! - n));
+  const { positions } = places(
+    rows,
+    rows.map((n, s) => keys[s]! - n),
+  );
   const { keys: k, values: v } = states(data, cache);
   const inputs = {
     q: f32(data.q, positions.length, heads * headDim),
@@ -67,6 +79,9 @@ export function cacheCase(data: AttentionData, cache: Cache, layer = 0): OpCase 
     table: i32(cache.table, rows.length, cache.columns),
     kv_positions: i32(positions),
   };
-  const shapes = [out(positions.length, heads * headDim), ...(probs === true ? [out(heads, positions.length, probKeys(data))] : [])];
+  const shapes = [
+    out(positions.length, heads * headDim),
+    ...(probs === true ? [out(heads, positions.length, probKeys(data))] : []),
+  ];
   return { op: 'attention', attrs: attentionAttrs(data, 'cache', layer), inputs, outputs: shapes };
 }

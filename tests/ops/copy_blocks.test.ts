@@ -11,10 +11,21 @@ describe.each(cpuTiers())('copy_blocks on %s', (device) => {
     const cache = randomCache(data.shape.keys, 1);
     const twice = { ...cache, blocks: 2 * cache.blocks };
     const moved = { ...twice, table: cache.table.map((b) => b + cache.blocks) };
-    const pairs = i32([...cache.table].flatMap((b) => [b, b + cache.blocks]), cache.table.length, 2);
-    const copy = (state: 'keys' | 'values'): OpCase => ({ op: 'copy_blocks', inputs: { state: states(data, twice)[state], copies: pairs } });
+    const pairs = i32(
+      [...cache.table].flatMap((b) => [b, b + cache.blocks]),
+      cache.table.length,
+      2,
+    );
+    const copy = (state: 'keys' | 'values'): OpCase => ({
+      op: 'copy_blocks',
+      inputs: { state: states(data, twice)[state], copies: pairs },
+    });
     const original = await runOps([writeCase(data, twice), cacheCase(data, twice)], device, threads);
-    const copied = await runOps([writeCase(data, twice), copy('keys'), copy('values'), cacheCase(data, moved)], device, threads);
+    const copied = await runOps(
+      [writeCase(data, twice), copy('keys'), copy('values'), cacheCase(data, moved)],
+      device,
+      threads,
+    );
     expectSameBits(copied.y!.data, original.y!.data);
   });
 
@@ -22,7 +33,10 @@ describe.each(cpuTiers())('copy_blocks on %s', (device) => {
     const data = attentionData({ rows: [3], heads: 1, kvHeads: 1, headDim: page });
     const cache = randomCache([3], 2);
     const copy: OpCase = { op: 'copy_blocks', inputs: { state: states(data, cache).keys, copies: i32([], 0, 2) } };
-    const [plain, empty] = [await runOps([writeCase(data, cache), cacheCase(data, cache)], device), await runOps([writeCase(data, cache), copy, cacheCase(data, cache)], device)];
+    const [plain, empty] = [
+      await runOps([writeCase(data, cache), cacheCase(data, cache)], device),
+      await runOps([writeCase(data, cache), copy, cacheCase(data, cache)], device),
+    ];
     expectSameBits(empty.y!.data, plain.y!.data);
   });
 });

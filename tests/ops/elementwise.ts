@@ -68,7 +68,9 @@ export function softcapTest(rows: number, cols: number, cap: number): OpTest {
 
 export const elementwiseTests: readonly OpTest[] = [
   ...activations.flatMap((fn) => [...oddSizes.map((n) => activationTest(fn, 3, n)), gatedTest(fn, 17, 129)]),
-  ...(['add', 'mul'] as const).flatMap((op) => oddSizes.flatMap((n) => [binaryTest(op, 3, n), binaryTest(op, n, 17, true)])),
+  ...(['add', 'mul'] as const).flatMap((op) =>
+    oddSizes.flatMap((n) => [binaryTest(op, 3, n), binaryTest(op, n, 17, true)]),
+  ),
   binaryTest('add', 0, 17),
   scaleTest(17, 129, 0.5, 1),
   scaleTest(3, 1, 5.65685424949238, 0),

@@ -20,15 +20,27 @@ export function embedTest(dtypes: readonly WeightDType[], rows: number, vocab: n
   };
   return {
     name: `${dtypes.join(' + ')}, rows ${rows}, table (${total}, ${cols})`,
-    nodes: [{ op: 'embed', inputs: { ids: i32(ids), table: { weight, shape: [total, cols] } }, outputs: [out(rows, cols)] }],
+    nodes: [
+      { op: 'embed', inputs: { ids: i32(ids), table: { weight, shape: [total, cols] } }, outputs: [out(rows, cols)] },
+    ],
     expected: () => ({ y: Float32Array.from([...ids].flatMap(row)) }),
     gate: 0,
   };
 }
 
 export const embedTests: readonly OpTest[] = [
-  ...(['f32', 'f16', 'bf16'] as const).flatMap((t) => [embedTest([t], 1, 1, 1), embedTest([t], 3, 129, 17), embedTest([t], 129, 17, 3), embedTest([t], 17, 3, 129)]),
-  ...(['q8_0', 'q4_0'] as const).flatMap((t) => [embedTest([t], 1, 1, 32), embedTest([t], 3, 129, 96), embedTest([t], 129, 17, 32), embedTest([t], 17, 3, 288)]),
+  ...(['f32', 'f16', 'bf16'] as const).flatMap((t) => [
+    embedTest([t], 1, 1, 1),
+    embedTest([t], 3, 129, 17),
+    embedTest([t], 129, 17, 3),
+    embedTest([t], 17, 3, 129),
+  ]),
+  ...(['q8_0', 'q4_0'] as const).flatMap((t) => [
+    embedTest([t], 1, 1, 32),
+    embedTest([t], 3, 129, 96),
+    embedTest([t], 129, 17, 32),
+    embedTest([t], 17, 3, 288),
+  ]),
   embedTest(['q8_0', 'bf16', 'q4_0'], 129, 17, 64),
   embedTest(['f32'], 0, 17, 3),
 ];

@@ -7,7 +7,8 @@ export function gatherRowsTest(rows: number, cols: number, n: number): OpTest {
   const random = new Random(rows * 1000 + cols);
   const [x, index] = [random.normal(rows * cols), random.integers(n, -1, rows + 1)];
   const inputs = { x: f32(x, rows, cols), index: i32(index) };
-  const row = (r: number): ArrayLike<number> => (r < 0 || r >= rows ? new Float32Array(cols).fill(Number.NaN) : x.subarray(r * cols, (r + 1) * cols));
+  const row = (r: number): ArrayLike<number> =>
+    r < 0 || r >= rows ? new Float32Array(cols).fill(Number.NaN) : x.subarray(r * cols, (r + 1) * cols);
   return {
     name: `${n} of (${rows}, ${cols})`,
     nodes: [{ op: 'gather_rows', inputs, outputs: [out(n, cols)] }],

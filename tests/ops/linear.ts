@@ -16,11 +16,26 @@ export interface LinearData {
 }
 
 /** x of the largest row count; smaller ones take its first rows. */
-export function linearData(dtypes: readonly WeightDType[], rows: number, k: number, n: number, withBias = true): LinearData {
+export function linearData(
+  dtypes: readonly WeightDType[],
+  rows: number,
+  k: number,
+  n: number,
+  withBias = true,
+): LinearData {
   const random = new Random(rows * 1000 + k * 10 + n);
   const parts = dtypes.map((dtype) => storedWeight(random, dtype, n, k));
-  const weight = parts.length === 1 ? parts[0]! : { expr: concatRows(parts.map((p) => p.expr)), values: Float64Array.from(parts.flatMap((p) => [...p.values])) };
-  return { x: random.normal(rows * k), weight, bias: withBias ? random.normal(n * parts.length) : undefined, n: n * parts.length, k };
+  const weight =
+    parts.length === 1
+      ? parts[0]!
+      : { expr: concatRows(parts.map((p) => p.expr)), values: Float64Array.from(parts.flatMap((p) => [...p.values])) };
+  return {
+    x: random.normal(rows * k),
+    weight,
+    bias: withBias ? random.normal(n * parts.length) : undefined,
+    n: n * parts.length,
+    k,
+  };
 }
 
 export function linearCase(data: LinearData, rows: number, compute: string): OpCase {
@@ -28,13 +43,21 @@ export function linearCase(data: LinearData, rows: number, compute: string): OpC
   const inputs = {
     x: f32(data.x.subarray(0, rows * k), rows, k),
     weight: { weight: weight.expr, shape: [n, k] },
-    ...(bias === undefined ? {} : { bias: { weight: { kind: 'bytes', dtype: 'f32', rows: 1, cols: n, data: bias } as const, shape: [n] } }),
+    ...(bias === undefined
+      ? {}
+      : { bias: { weight: { kind: 'bytes', dtype: 'f32', rows: 1, cols: n, data: bias } as const, shape: [n] } }),
   };
   return { op: 'linear', attrs: { compute }, inputs, outputs: [out(rows, n)] };
 }
 
 /** Weights of several types stand under each other, `n` rows each. `rounded`: x holds bf16 numbers only. */
-export function linearTest(dtypes: readonly WeightDType[], rows: number, k: number, n: number, options: { compute?: string; bias?: boolean; rounded?: boolean } = {}): OpTest {
+export function linearTest(
+  dtypes: readonly WeightDType[],
+  rows: number,
+  k: number,
+  n: number,
+  options: { compute?: string; bias?: boolean; rounded?: boolean } = {},
+): OpTest {
   const data = linearData(dtypes, rows, k, n, options.bias ?? true);
   if (options.rounded === true) for (const [i, v] of data.x.entries()) data.x[i] = roundBf16(v);
   const compute = options.compute ?? 'f32';
@@ -51,8 +74,18 @@ const plain = ['f32', 'f16', 'bf16'] as const;
 const blocked = ['q8_0', 'q4_0'] as const;
 
 export const linearTests: readonly OpTest[] = [
-  ...plain.flatMap((t) => [linearTest([t], 1, 1, 1), linearTest([t], 3, 17, 129), linearTest([t], 17, 129, 3, { bias: false }), linearTest([t], 129, 3, 17)]),
-  ...blocked.flatMap((t) => [linearTest([t], 1, 32, 1), linearTest([t], 3, 96, 129), linearTest([t], 17, 288, 3, { bias: false }), linearTest([t], 129, 32, 17)]),
+  ...plain.flatMap((t) => [
+    linearTest([t], 1, 1, 1),
+    linearTest([t], 3, 17, 129),
+    linearTest([t], 17, 129, 3, { bias: false }),
+    linearTest([t], 129, 3, 17),
+  ]),
+  ...blocked.flatMap((t) => [
+    linearTest([t], 1, 32, 1),
+    linearTest([t], 3, 96, 129),
+    linearTest([t], 17, 288, 3, { bias: false }),
+    linearTest([t], 129, 32, 17),
+  ]),
   ...[...plain, ...blocked].map((t) => linearTest([t], 7, 4096, 49)),
   ...[...plain, ...blocked].map((t) => linearTest([t], 0, 64, 17)),
   linearTest(['q8_0', 'q4_0', 'f32'], 5, 64, 33),

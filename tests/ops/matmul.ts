@@ -4,7 +4,13 @@ import { matmul } from '../support/reference.js';
 import { f32, out } from './inputs.js';
 
 /** `batch`: leading dims that both have. */
-export function matmulTest(m: number, k: number, n: number, transposed: boolean, batch: readonly number[] = []): OpTest {
+export function matmulTest(
+  m: number,
+  k: number,
+  n: number,
+  transposed: boolean,
+  batch: readonly number[] = [],
+): OpTest {
   const random = new Random(m * 10000 + k * 100 + n);
   const count = batch.reduce((a, b) => a * b, 1);
   const [a, b] = [random.normal(count * m * k), random.normal(count * k * n)];

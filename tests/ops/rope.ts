@@ -3,7 +3,8 @@ import { Random } from '../support/random.js';
 import { rope, ropeTable } from '../support/reference.js';
 import { f32, i32, out } from './inputs.js';
 
-const frequencies = (theta: number, half: number): Float32Array => Float32Array.from({ length: half }, (_, i) => theta ** (-i / half));
+const frequencies = (theta: number, half: number): Float32Array =>
+  Float32Array.from({ length: half }, (_, i) => theta ** (-i / half));
 
 const noScaling = { attention_scaling: 1, attention_scaling_long: 1, theta: 0, factor: 1, original: 0 };
 
@@ -15,8 +16,21 @@ export function ropeTableTest(rows: number, half: number, scaling = 1): OpTest {
   const inputs = { positions: i32(positions), inv_freq: f32(invFreq, 1, half) };
   return {
     name: `table: rows ${rows}, half ${half}, scaling ${scaling}`,
-    nodes: [{ op: 'rope_table', attrs: { ...noScaling, rule: 'static', attention_scaling: scaling }, inputs, outputs: [out(rows, 2 * half)] }],
-    expected: () => ({ table: ropeTable(positions, () => invFreq, () => scaling) }),
+    nodes: [
+      {
+        op: 'rope_table',
+        attrs: { ...noScaling, rule: 'static', attention_scaling: scaling },
+        inputs,
+        outputs: [out(rows, 2 * half)],
+      },
+    ],
+    expected: () => ({
+      table: ropeTable(
+        positions,
+        () => invFreq,
+        () => scaling,
+      ),
+    }),
     gate: 1e-13,
   };
 }
@@ -31,11 +45,21 @@ export function longRopeTableTest(rows: number, half: number): OpTest {
   const [positions, lengths, original] = [random.integers(rows, 0, 5000), lengthsOf(random, rows, 4096), 4096];
   const [short, long] = [frequencies(10_000, half), frequencies(300_000, half)];
   const attrs = { ...noScaling, rule: 'longrope', attention_scaling: 1.19, attention_scaling_long: 1.25, original };
-  const inputs = { positions: i32(positions), inv_freq: f32(Float32Array.from([...short, ...long]), 2, half), lengths: i32(lengths) };
+  const inputs = {
+    positions: i32(positions),
+    inv_freq: f32(Float32Array.from([...short, ...long]), 2, half),
+    lengths: i32(lengths),
+  };
   return {
     name: `table longrope: rows ${rows}, half ${half}`,
     nodes: [{ op: 'rope_table', attrs, inputs, outputs: [out(rows, 2 * half)] }],
-    expected: () => ({ table: ropeTable(positions, (r) => (lengths[r]! > original ? long : short), (r) => (lengths[r]! > original ? 1.25 : 1.19)) }),
+    expected: () => ({
+      table: ropeTable(
+        positions,
+        (r) => (lengths[r]! > original ? long : short),
+        (r) => (lengths[r]! > original ? 1.25 : 1.19),
+      ),
+    }),
     gate: 1e-13,
   };
 }
@@ -53,8 +77,21 @@ export function dynamicRopeTableTest(rows: number, half: number): OpTest {
   const inputs = { positions: i32(positions), inv_freq: f32(base, 1, half), lengths: i32(lengths) };
   return {
     name: `table dynamic: rows ${rows}, half ${half}`,
-    nodes: [{ op: 'rope_table', attrs: { ...noScaling, rule: 'dynamic', theta, factor, original }, inputs, outputs: [out(rows, dims)] }],
-    expected: () => ({ table: ropeTable(positions, (r) => (lengths[r]! > original ? grown(lengths[r]!) : base), () => 1) }),
+    nodes: [
+      {
+        op: 'rope_table',
+        attrs: { ...noScaling, rule: 'dynamic', theta, factor, original },
+        inputs,
+        outputs: [out(rows, dims)],
+      },
+    ],
+    expected: () => ({
+      table: ropeTable(
+        positions,
+        (r) => (lengths[r]! > original ? grown(lengths[r]!) : base),
+        () => 1,
+      ),
+    }),
     gate: 1e-13,
   };
 }

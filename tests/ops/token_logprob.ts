@@ -8,7 +8,13 @@ export function tokenLogprobTest(rows: number, vocab: number): OpTest {
   const [logits, targets] = [random.normal(rows * vocab, 4), random.integers(rows, 0, vocab)];
   return {
     name: `rows ${rows}, vocab ${vocab}`,
-    nodes: [{ op: 'token_logprob', inputs: { logits: f32(logits, rows, vocab), targets: i32(targets) }, outputs: [out(rows)] }],
+    nodes: [
+      {
+        op: 'token_logprob',
+        inputs: { logits: f32(logits, rows, vocab), targets: i32(targets) },
+        outputs: [out(rows)],
+      },
+    ],
     expected: () => ({ logprobs: tokenLogprob(logits, targets, vocab) }),
     gate: 1e-12,
   };

@@ -5,9 +5,22 @@ import { randomWeight } from '../../lib/graph/weight_expr.js';
 export function tower(size: number, layers: number, seed = 1): Program {
   const values: ProgramValue[] = [{ kind: 'input', name: 'x', dtype: 'f32', shape: ['rows', size] }];
   const nodes = Array.from({ length: layers }, (_, i) => {
-    const weight = values.push({ kind: 'weight', name: `w${i}`, dtype: 'f32', shape: [size, size], weight: randomWeight('f32', size, size, seed + i, 1 / Math.sqrt(size)) }) - 1;
+    const weight =
+      values.push({
+        kind: 'weight',
+        name: `w${i}`,
+        dtype: 'f32',
+        shape: [size, size],
+        weight: randomWeight('f32', size, size, seed + i, 1 / Math.sqrt(size)),
+      }) - 1;
     const made = values.push({ kind: 'temp', name: `y${i}`, dtype: 'f32', shape: ['rows', size] }) - 1;
-    return { op: 'linear', name: `layer${i}`, inputs: [i === 0 ? 0 : weight - 1, weight, -1], outputs: [made], attrs: { compute: 'f32' } };
+    return {
+      op: 'linear',
+      name: `layer${i}`,
+      inputs: [i === 0 ? 0 : weight - 1, weight, -1],
+      outputs: [made],
+      attrs: { compute: 'f32' },
+    };
   });
   return { name: 'tower', dims: ['rows'], values, nodes, outputs: [{ name: 'y', value: values.length - 1 }] };
 }
