@@ -1,10 +1,10 @@
 import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { load } from '../../lib/index.js';
-import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { buildCheckpoint } from '../../lib/engine/build.js';
 import { DecoderHost } from '../../lib/engine/host.js';
+import { load } from '../../lib/index.js';
+import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { TempFolder } from '../support/bytes.js';
 
 const source = join(import.meta.dirname, '../fixtures/models/mistral');
@@ -20,7 +20,9 @@ beforeEach(() => {
 afterEach(() => folder.dispose());
 
 /** Rewrites the header of the weights, same data. */
-function rewriteHeader(change: (header: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void): void {
+function rewriteHeader(
+  change: (header: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void,
+): void {
   const bytes = readFileSync(weights);
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + length));
@@ -100,7 +102,14 @@ describe('load() of a broken checkpoint names what is wrong', () => {
 
   it('an unknown architecture: lists the supported ones', async () => {
     rewriteConfig({ architectures: ['MambaForCausalLM'] });
-    await refused(folder.path, 'ERR_UNSUPPORTED', 'MambaForCausalLM', 'LlamaForCausalLM', 'GPT2LMHeadModel', 'Gemma3ForCausalLM');
+    await refused(
+      folder.path,
+      'ERR_UNSUPPORTED',
+      'MambaForCausalLM',
+      'LlamaForCausalLM',
+      'GPT2LMHeadModel',
+      'Gemma3ForCausalLM',
+    );
   });
 
   it('pickles only, no weights at all, no such path', async () => {
@@ -154,7 +163,9 @@ describe('weights that change between their header and packing', () => {
     it(name, async () => {
       const built = buildCheckpoint(await openCheckpoint(folder.path));
       change();
-      const error = (await DecoderHost.open(built, { maxContext: 64 }).catch((e: unknown) => e)) as Error & { code: string };
+      const error = (await DecoderHost.open(built, { maxContext: 64 }).catch((e: unknown) => e)) as Error & {
+        code: string;
+      };
       expect(error.code).toMatch(new RegExp(`^${code}$`));
       expect(error.message).toContain('model.safetensors');
       expect(error.message).toMatch(/changed after its header was read: .*expected .*found|cannot be opened any more/);

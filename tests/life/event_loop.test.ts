@@ -25,7 +25,9 @@ describe.skipIf(shared === undefined)('the event loop stays free (skips without 
   });
   afterAll(() => folder?.dispose());
 
-  it('p99 ≤ 10 ms and max ≤ 50 ms: Qwen2.5-0.5B shape, its vocabulary, loading and generating', { timeout: 240_000 }, async () => {
+  it('p99 ≤ 10 ms and max ≤ 50 ms: Qwen2.5-0.5B shape, its vocabulary, loading and generating', {
+    timeout: 240_000,
+  }, async () => {
     let late: string[] = [];
     for (let run = 0; run < 3; run++) {
       const child = await runChild('event_loop.mjs', [folder.path]);

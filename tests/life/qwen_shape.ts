@@ -22,7 +22,9 @@ export const qwenConfig = {
   eos_token_id: 151645,
 } as const;
 
-type Config = { -readonly [K in keyof typeof qwenConfig]: (typeof qwenConfig)[K] extends number ? number : (typeof qwenConfig)[K] };
+type Config = {
+  -readonly [K in keyof typeof qwenConfig]: (typeof qwenConfig)[K] extends number ? number : (typeof qwenConfig)[K];
+};
 
 function shapes(c: Config): [string, number[]][] {
   const head = c.hidden_size / c.num_attention_heads;
@@ -31,7 +33,11 @@ function shapes(c: Config): [string, number[]][] {
   for (let l = 0; l < c.num_hidden_layers; l++) {
     const add = (name: string, ...shape: number[]): number => all.push([`model.layers.${l}.${name}`, shape]);
     add('input_layernorm.weight', c.hidden_size);
-    for (const [name, rows] of [['q', q], ['k', kv], ['v', kv]] as const) {
+    for (const [name, rows] of [
+      ['q', q],
+      ['k', kv],
+      ['v', kv],
+    ] as const) {
       add(`self_attn.${name}_proj.weight`, rows, c.hidden_size);
       add(`self_attn.${name}_proj.bias`, rows);
     }
@@ -83,7 +89,13 @@ export function writeQwen(folder: string, change: Partial<Config> = {}): number 
 
 /** The published Qwen2 tokenizer beside the weights. */
 export function copyQwenTokenizer(shared: string, folder: string): void {
-  for (const name of ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json']) {
+  for (const name of [
+    'vocab.json',
+    'merges.txt',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'added_tokens.json',
+  ]) {
     copyFileSync(join(shared, 'tokenizers/qwen2', name), join(folder, name));
   }
 }

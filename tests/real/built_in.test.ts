@@ -69,7 +69,9 @@ describe('the built-in model', () => {
     expect(mysteries).toHaveLength(500);
     const right = await concurrently(mysteries, async ({ prompt, answer }) => {
       const expected = await model.tokenizer!.encode(` ${answer}`, { addSpecial: false });
-      const made = await model.generate(prompt, { greedy: true, maxTokens: expected.length, repetitionPenalty: 1 }).result();
+      const made = await model
+        .generate(prompt, { greedy: true, maxTokens: expected.length, repetitionPenalty: 1 })
+        .result();
       return made.ids.join() === expected.join();
     });
     expect(right.filter(Boolean).length / right.length).toBeGreaterThanOrEqual(0.95);

@@ -78,76 +78,93 @@ const softmaxRows = (logits: Float32Array, cols: number): Float32Array => {
     const row = [...logits.subarray(r, r + cols)];
     const exps = row.map((v) => Math.exp(v - Math.max(...row)));
     const sum = exps.reduce((a, b) => a + b, 0);
-    out.set(exps.map((e) => e / sum), r);
+    out.set(
+      exps.map((e) => e / sum),
+      r,
+    );
   }
   return out;
 };
 
-describe.skipIf(shared === undefined)('gpt-nano-sort against torch, layer by layer (skips without the shared models)', () => {
-  let folder: TempFolder;
-  let weights: Map<string, Stored>;
-  let partials: Map<string, Stored>;
+describe.skipIf(shared === undefined)(
+  'gpt-nano-sort against torch, layer by layer (skips without the shared models)',
+  () => {
+    let folder: TempFolder;
+    let weights: Map<string, Stored>;
+    let partials: Map<string, Stored>;
 
-  beforeAll(() => {
-    folder = new TempFolder();
-    weights = readStored('gpt-nano-sort-model.json');
-    partials = readStored('gpt-nano-sort-t0-partials.json');
-    writeCheckpoint(folder, weights);
-  });
-  afterAll(async () => {
-    folder?.dispose();
-    await ops.dispose();
-  });
-
-  for (const device of cpuTiers()) {
-    it(`the whole model on ${device}`, async () => {
-      const checkpoint = await openCheckpoint(folder.path);
-      const inputIds = { shape: [batch, length], data: partials.get('idx')!.data };
-      const traced = await traceDecoder(checkpoint, { inputIds }, { device, threads: 1 });
-      const pairs = [
-        ['hidden_states.0', 'x'],
-        ['hidden_states.1', 'block0'],
-        ['hidden_states.2', 'block1'],
-        ['hidden_states.3', 'ln_f'],
-        ['attentions.0', 'attSm'],
-        ['logits', 'lm_head'],
-      ] as const;
-      for (const [ours, theirs] of pairs) {
-        expect(traced.get(ours)!.shape, ours).toEqual(partials.get(theirs)!.shape);
-        expect(largest(traced.get(ours)!.data, partials.get(theirs)!), ours).toBeLessThanOrEqual(1e-5);
-      }
-      expect(largest(softmaxRows(traced.get('logits')!.data, 3), partials.get('probs')!)).toBeLessThanOrEqual(1e-5);
+    beforeAll(() => {
+      folder = new TempFolder();
+      weights = readStored('gpt-nano-sort-model.json');
+      partials = readStored('gpt-nano-sort-t0-partials.json');
+      writeCheckpoint(folder, weights);
+    });
+    afterAll(async () => {
+      folder?.dispose();
+      await ops.dispose();
     });
 
-    it(`each step of the first block on ${device}`, async () => {
-      const weight = (name: string) => ops.array(weights.get(`transformer.h.0.${name}`)!.data, weights.get(`transformer.h.0.${name}`)!.shape as [number]);
-      const matrix = (name: string) => ops.array(weights.get(`transformer.h.0.${name}`)!.data, weights.get(`transformer.h.0.${name}`)!.shape as [number, number]);
-      const given = (name: string) => ops.array(partials.get(name)!.data, partials.get(name)!.shape as [number, number, number]);
-      const near = (found: ops.NdArray, name: string): void => {
-        expect(largest(found.data, partials.get(name)!), name).toBeLessThanOrEqual(1e-5);
-      };
-      const at = { device };
-      near(await ops.layerNorm(given('x'), weight('ln_1.weight'), weight('ln_1.bias'), at), 'ln1');
-      near(await ops.linear(given('ln1'), matrix('attn.c_attn.weight'), weight('attn.c_attn.bias'), at), 'qkv');
-      const y = new Float32Array(batch * length * width);
-      for (let b = 0; b < batch; b++) {
-        const part = (name: string) => {
-          const head = partials.get(name)!.data.subarray(b * length * width, (b + 1) * length * width);
-          const rows = new Float32Array(length * width);
-          for (let h = 0; h < heads; h++) for (let t = 0; t < length; t++) rows.set(head.subarray((h * length + t) * 16, (h * length + t + 1) * 16), t * width + h * 16);
-          return ops.array(rows, [length, heads, 16]);
+    for (const device of cpuTiers()) {
+      it(`the whole model on ${device}`, async () => {
+        const checkpoint = await openCheckpoint(folder.path);
+        const inputIds = { shape: [batch, length], data: partials.get('idx')!.data };
+        const traced = await traceDecoder(checkpoint, { inputIds }, { device, threads: 1 });
+        const pairs = [
+          ['hidden_states.0', 'x'],
+          ['hidden_states.1', 'block0'],
+          ['hidden_states.2', 'block1'],
+          ['hidden_states.3', 'ln_f'],
+          ['attentions.0', 'attSm'],
+          ['logits', 'lm_head'],
+        ] as const;
+        for (const [ours, theirs] of pairs) {
+          expect(traced.get(ours)!.shape, ours).toEqual(partials.get(theirs)!.shape);
+          expect(largest(traced.get(ours)!.data, partials.get(theirs)!), ours).toBeLessThanOrEqual(1e-5);
+        }
+        expect(largest(softmaxRows(traced.get('logits')!.data, 3), partials.get('probs')!)).toBeLessThanOrEqual(1e-5);
+      });
+
+      it(`each step of the first block on ${device}`, async () => {
+        const weight = (name: string) =>
+          ops.array(
+            weights.get(`transformer.h.0.${name}`)!.data,
+            weights.get(`transformer.h.0.${name}`)!.shape as [number],
+          );
+        const matrix = (name: string) =>
+          ops.array(
+            weights.get(`transformer.h.0.${name}`)!.data,
+            weights.get(`transformer.h.0.${name}`)!.shape as [number, number],
+          );
+        const given = (name: string) =>
+          ops.array(partials.get(name)!.data, partials.get(name)!.shape as [number, number, number]);
+        const near = (found: ops.NdArray, name: string): void => {
+          expect(largest(found.data, partials.get(name)!), name).toBeLessThanOrEqual(1e-5);
         };
-        const made = await ops.attention(part('q'), part('k'), part('v'), { mask: 'causal', ...at });
-        y.set(made.data, b * length * width);
-      }
-      near(ops.array(y, [batch, length, width]), 'y');
-      near(await ops.linear(given('y'), matrix('attn.c_proj.weight'), weight('attn.c_proj.bias'), at), 'yProj');
-      near(await ops.add(given('x'), given('yProj'), at), 'attnResid');
-      near(await ops.layerNorm(given('attnResid'), weight('ln_2.weight'), weight('ln_2.bias'), at), 'ln2');
-      near(await ops.linear(given('ln2'), matrix('mlp.c_fc.weight'), weight('mlp.c_fc.bias'), at), 'fc');
-      near(await ops.activation(given('fc'), 'gelu_tanh', at), 'gelu');
-      near(await ops.linear(given('gelu'), matrix('mlp.c_proj.weight'), weight('mlp.c_proj.bias'), at), 'mlp');
-      near(await ops.add(given('attnResid'), given('mlp'), at), 'mlpResid');
-    });
-  }
-});
+        const at = { device };
+        near(await ops.layerNorm(given('x'), weight('ln_1.weight'), weight('ln_1.bias'), at), 'ln1');
+        near(await ops.linear(given('ln1'), matrix('attn.c_attn.weight'), weight('attn.c_attn.bias'), at), 'qkv');
+        const y = new Float32Array(batch * length * width);
+        for (let b = 0; b < batch; b++) {
+          const part = (name: string) => {
+            const head = partials.get(name)!.data.subarray(b * length * width, (b + 1) * length * width);
+            const rows = new Float32Array(length * width);
+            for (let h = 0; h < heads; h++)
+              for (let t = 0; t < length; t++)
+                rows.set(head.subarray((h * length + t) * 16, (h * length + t + 1) * 16), t * width + h * 16);
+            return ops.array(rows, [length, heads, 16]);
+          };
+          const made = await ops.attention(part('q'), part('k'), part('v'), { mask: 'causal', ...at });
+          y.set(made.data, b * length * width);
+        }
+        near(ops.array(y, [batch, length, width]), 'y');
+        near(await ops.linear(given('y'), matrix('attn.c_proj.weight'), weight('attn.c_proj.bias'), at), 'yProj');
+        near(await ops.add(given('x'), given('yProj'), at), 'attnResid');
+        near(await ops.layerNorm(given('attnResid'), weight('ln_2.weight'), weight('ln_2.bias'), at), 'ln2');
+        near(await ops.linear(given('ln2'), matrix('mlp.c_fc.weight'), weight('mlp.c_fc.bias'), at), 'fc');
+        near(await ops.activation(given('fc'), 'gelu_tanh', at), 'gelu');
+        near(await ops.linear(given('gelu'), matrix('mlp.c_proj.weight'), weight('mlp.c_proj.bias'), at), 'mlp');
+        near(await ops.add(given('attnResid'), given('mlp'), at), 'mlpResid');
+      });
+    }
+  },
+);

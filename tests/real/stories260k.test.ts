@@ -49,7 +49,9 @@ describe.skipIf(shared === undefined)('stories260K (skips without the shared mod
       await using model = await load(gguf, { device, threads: 1 });
       const made = await model.generate([1], { greedy: true, maxTokens: 200, ignoreEos: true }).result();
       expect(made.ids).toEqual(golden.greedy_ids.slice(1));
-      expect(made.ids.slice(0, 15)).toEqual([403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426]);
+      expect(made.ids.slice(0, 15)).toEqual([
+        403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426,
+      ]);
       expect(made.text.trimStart()).toMatch(
         /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\. One day, she saw a big, red ball\. /,
       );

@@ -38,7 +38,9 @@ describe.skipIf(shared === undefined)('tinystories-656K (skips without the share
   for (const device of cpuTiers()) {
     it(`safetensors on ${device}: published text, ids and logits`, async () => {
       const [first] = await check(join(shared!, 'tinystories-656K'), 'tinystories-656K.json', device);
-      expect(first).toMatch(/^, a little girl named Lily lived in a small house with her mom, dad, and her dog, Spot, /);
+      expect(first).toMatch(
+        /^, a little girl named Lily lived in a small house with her mom, dad, and her dog, Spot, /,
+      );
     });
 
     it(`GGUF Q8_0 on ${device}: the texts of llama.cpp, ids and logits`, async () => {

@@ -43,8 +43,6 @@ const effects: Effect[] = [
   ['penaltyWindow', { ...base, presencePenalty: 20 }, 1, differ],
   ['noRepeatNgram', base, 1, (a, b) => repeats(a) === 0 && repeats(b) > 0],
   ['dry', base, { multiplier: 50, sequenceBreakers: [] }, differ],
-  ['dry', base, { multiplier: 50 }, differ],
-  ['dry', { ...base, dry: { multiplier: 50 } }, { multiplier: 50, sequenceBreakers: ['e', 'a', 'o', ' '] }, differ],
   ['xtc', sampled, { probability: 1, threshold: 0.0001 }, differ],
   ['mirostat', { ...base, temperature: 1, seed: 5 }, { tau: 0.5, eta: 0.9 }, differ],
   ['logitBias', base, { 77: 100 }, (a) => a.every((id) => id === 77)],
@@ -68,9 +66,22 @@ describe('effects on the ids', () => {
     expect(pair.join().includes('100,100')).toBe(false);
     expect(pair).toContain(100);
     const word = await tokenizer.encode('the mole', { addSpecial: false });
-    const forced = { ...base, logitBias: Object.fromEntries(Array.from(word, (id) => [id, 30])), temperature: 1, seed: 1, maxTokens: 60 };
+    const logitsProcessor = (x: Float32Array, { position }: { position: number }): void => {
+      x[word[(position - prompt.length) % word.length]!] = 99;
+    };
+    const forced = { ...base, logitsProcessor };
     expect(`${await ids(forced)}`.includes(`${word}`)).toBe(true);
     expect(`${await ids({ ...forced, badWords: ['the mole'] })}`.includes(`${word}`)).toBe(false);
+  });
+
+  it('dry: not across its breakers, by default newline, colon, quote and star', async () => {
+    const [letter, colon] = [100, tokenizer.tokenToId('<0x3A>')!].map((id) => ({ ...base, logitBias: { [id]: 100 } }));
+    const dry = { multiplier: 100, base: 4 };
+    expect(differ(await ids({ ...letter, dry }), await ids(letter!))).toBe(true);
+    expect(equal(await ids({ ...colon, dry }), await ids(colon!))).toBe(true);
+    expect(differ(await ids({ ...colon, dry: { ...dry, sequenceBreakers: ['\n'] } }), await ids(colon!))).toBe(true);
+    const own = { ...dry, sequenceBreakers: [tokenizer.decode([100])] };
+    expect(equal(await ids({ ...letter, dry: own }), await ids(letter!))).toBe(true);
   });
 
   it('stopTokens, ignoreEos and minTokens', async () => {

@@ -62,7 +62,9 @@ const model = await phase('load', () => verdant.load(path, { maxContext: 2048 })
 const sampling = { temperature: 0.8, topP: 0.95, topK: 50, seed: 1, ignoreEos: true, maxTokens: Number(tokens) };
 await phase('generate', () => model.generate(/** @type {string} */ (prompt), sampling).result());
 await phase('four at once, logprobs', () =>
-  Promise.all([0, 1, 2, 3].map((i) => model.generate(`${prompt} ${i}`, { ...sampling, maxTokens: 8, logprobs: 5 }).result())),
+  Promise.all(
+    [0, 1, 2, 3].map((i) => model.generate(`${prompt} ${i}`, { ...sampling, maxTokens: 8, logprobs: 5 }).result()),
+  ),
 );
 await phase('penalties, DRY, bad words', () =>
   model
