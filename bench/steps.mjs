@@ -23,7 +23,11 @@ const { values } = parseArgs({
 });
 
 const config = readConfig({ config: shapes[values.shape], configFile: values.shape });
-const built = buildDecoder(findArchitecture(config.architectures[0], config.modelType, values.shape), config, randomSource(values.dtype));
+const built = buildDecoder(
+  findArchitecture(config.architectures[0], config.modelType, values.shape),
+  config,
+  randomSource(values.dtype),
+);
 const started = performance.now();
 const host = await DecoderHost.open(built, {
   device: values.device,
@@ -36,10 +40,36 @@ const loadMs = performance.now() - started;
 /** One request, greedy and without stop ids: milliseconds until its first token and until its last. */
 function request(prompt, tokens) {
   const options = {
-    maxTokens: tokens, minTokens: 0, temperature: 0, topK: 0, topP: 1, minP: 0, typicalP: 1, repetitionPenalty: 1, presencePenalty: 0,
-    frequencyPenalty: 0, penaltyWindow: 0, noRepeatNgram: 0, dry: { multiplier: 0, base: 1, allowedLength: 2, range: 0, breakerIds: [] },
-    xtc: { probability: 0, threshold: 0.1 }, mirostat: undefined, biasIds: [], biasValues: [], badWords: [], stopIds: [], stop: [], n: 1,
-    seed: 1n, seedLow: 1, seedHigh: 0, logprobs: false, topLogprobs: 0, ignoreEos: true, echo: false, signal: undefined, logitsProcessor: undefined,
+    maxTokens: tokens,
+    minTokens: 0,
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    typicalP: 1,
+    repetitionPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    penaltyWindow: 0,
+    noRepeatNgram: 0,
+    dry: { multiplier: 0, base: 1, allowedLength: 2, range: 0, breakerIds: [] },
+    xtc: { probability: 0, threshold: 0.1 },
+    mirostat: undefined,
+    biasIds: [],
+    biasValues: [],
+    badWords: [],
+    stopIds: [],
+    stop: [],
+    n: 1,
+    seed: 1n,
+    seedLow: 1,
+    seedHigh: 0,
+    logprobs: false,
+    topLogprobs: 0,
+    ignoreEos: true,
+    echo: false,
+    signal: undefined,
+    logitsProcessor: undefined,
   };
   return new Promise((resolve, reject) => {
     const begin = performance.now();
@@ -73,7 +103,9 @@ for (let r = 0; r < Number(values.repeat); r++) {
   decode.push((1000 * (Number(values.generate) - 1)) / (run.total - run.first));
 }
 const { weightBytes } = host.model.memory();
-console.log(`${values.shape} ${values.dtype} on ${values.device}: packed ${(weightBytes / 1e9).toFixed(3)} GB in ${(loadMs / 1000).toFixed(1)} s (random weights made, not read)`);
+console.log(
+  `${values.shape} ${values.dtype} on ${values.device}: packed ${(weightBytes / 1e9).toFixed(3)} GB in ${(loadMs / 1000).toFixed(1)} s (random weights made, not read)`,
+);
 console.log(`prefill ${values.prompt}: ${text(prefill)} tok/s`);
 console.log(`decode ${values.generate}: ${text(decode)} tok/s`);
 await host.dispose();

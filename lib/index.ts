@@ -1,13 +1,30 @@
 /** Verdant runs transformers inside Node.js: typed model graphs, native kernels, continuous batching. */
-export * from './errors.js';
+
 export type { FinishReason } from './engine/sequence.js';
-export type { DryOptions, GenerateOptions, LogitsProcessor, MirostatOptions, ProcessorContext, SamplingOptions, XtcOptions } from './generation/options.js';
+export * from './errors.js';
+export type {
+  DryOptions,
+  GenerateOptions,
+  LogitsProcessor,
+  MirostatOptions,
+  ProcessorContext,
+  SamplingOptions,
+  XtcOptions,
+} from './generation/options.js';
 export { type PullOptions, pull } from './hub/index.js';
 export type { Architecture, GgufNames } from './models/architecture.js';
 export { architectures } from './models/index.js';
 export { devices } from './runtime/devices.js';
 export type { DeviceInfo } from './runtime/native.js';
-export type { Completion, Generation, GenerationResult, Piece, Timings, TokenLogprob, Usage } from './tasks/generation.js';
+export type {
+  Completion,
+  Generation,
+  GenerationResult,
+  Piece,
+  Timings,
+  TokenLogprob,
+  Usage,
+} from './tasks/generation.js';
 export type { Trace, TraceRequest } from './tasks/inspect_layers.js';
 export { builtInModel, type LoadOptions, load } from './tasks/load.js';
 export type { Session } from './tasks/session.js';

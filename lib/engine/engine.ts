@@ -1,8 +1,8 @@
-import { AbortError, ContextOverflowError, DisposedError, InputError, NumericError, OptionError } from '../errors.js';
+import { AbortError, DisposedError, NumericError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
-import { pageTokens } from '../layers/decoder.js';
+import { checkRequest, forkBlocks, forkFrom, processLogits } from './admission.js';
 import type { BuiltDecoder } from './build.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
@@ -53,7 +53,13 @@ export class Engine {
   #disposed = false;
   #stepMs = callTarget;
 
-  constructor(built: BuiltDecoder, programs: EnginePrograms, blocks: KvBlocks, maxContext: number, limits: EngineLimits) {
+  constructor(
+    built: BuiltDecoder,
+    programs: EnginePrograms,
+    blocks: KvBlocks,
+    maxContext: number,
+    limits: EngineLimits,
+  ) {
     this.#built = built;
     this.#programs = programs;
     this.pool = new KvPool(blocks, () => this.#freed());
@@ -67,36 +73,22 @@ export class Engine {
   }
 
   get load(): { running: number; waiting: number; blocksUsed: number; blocks: number } {
-    return { running: this.#running.length, waiting: this.#waiting.length, blocksUsed: this.blocks.used, blocks: this.blocks.capacity };
+    return {
+      running: this.#running.length,
+      waiting: this.#waiting.length,
+      blocksUsed: this.blocks.used,
+      blocks: this.blocks.capacity,
+    };
   }
 
   /** Queues a request; its sink hears of it from the next step on. */
   submit(request: GenerationRequest): void {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    const { options, prompt } = request;
-    if (prompt.length + options.maxTokens > this.#maxContext) {
-      throw new ContextOverflowError('prompt and maxTokens do not fit the context', {
-        expected: `at most ${this.#maxContext} tokens`,
-        found: `${prompt.length} + ${options.maxTokens}`,
-      });
-    }
-    if (options.n > this.#limits.sequences) {
-      throw new OptionError('n is more than the sequences that run at once', {
-        name: 'n',
-        expected: `at most ${this.#limits.sequences} (maxSequences)`,
-        found: options.n,
-      });
-    }
-    const worst = blocksFor(prompt.length + options.maxTokens) + this.#forkBlocks(request);
-    if (worst > this.blocks.capacity) {
-      throw new ContextOverflowError('the request needs more KV blocks than there are', {
-        expected: `at most ${this.blocks.capacity}`,
-        found: worst,
-        hint: 'Raise kvMemory, or ask for fewer completions',
-      });
-    }
+    const { ropeSwitch } = this.#built.builder;
+    const { sequences } = this.#limits;
+    checkRequest(request, { maxContext: this.#maxContext, sequences, blocks: this.blocks.capacity, ropeSwitch });
     this.#waiting.push(request);
-    options.signal?.addEventListener('abort', () => this.#freed(), { once: true });
+    request.options.signal?.addEventListener('abort', () => this.#freed(), { once: true });
     this.#wake();
   }
 
@@ -111,22 +103,6 @@ export class Engine {
     this.#waiting = [];
     this.#running = [];
     for (const request of requests) request.sink.fail(error);
-  }
-
-  /** Positions from here on may be written by each completion of a request: what lies before is shared for good. */
-  #forkFrom(request: GenerationRequest): number {
-    const limit = this.#built.builder.ropeSwitch;
-    const crosses = limit !== undefined && request.prompt.length + request.options.maxTokens > limit;
-    return crosses ? 0 : request.prompt.length;
-  }
-
-  /** Blocks that the completions after the first need, copies of shared ones included. */
-  #forkBlocks(request: GenerationRequest): number {
-    const { n, maxTokens } = request.options;
-    if (n === 1) return 0;
-    const prompt = request.prompt.length;
-    const shared = Math.floor(this.#forkFrom(request) / pageTokens);
-    return (n - 1) * (blocksFor(prompt + maxTokens) - shared) + blocksFor(prompt) - shared;
   }
 
   #freed(): void {
@@ -160,7 +136,8 @@ export class Engine {
   }
 
   #dropAborted(): void {
-    for (const s of this.#running) if (!s.done && s.request.options.signal?.aborted === true) this.#finish(s, 'aborted');
+    for (const s of this.#running)
+      if (!s.done && s.request.options.signal?.aborted === true) this.#finish(s, 'aborted');
     this.#running = this.#running.filter((s) => !s.done);
     const aborted = this.#waiting.filter((r) => r.options.signal?.aborted === true);
     if (aborted.length === 0) return;
@@ -190,7 +167,7 @@ export class Engine {
   #start(request: GenerationRequest): Sequence | undefined {
     const total = request.prompt.length + request.options.maxTokens;
     const ids = Array.from(request.prompt);
-    const extra = this.#forkBlocks(request);
+    const extra = forkBlocks(request, this.#built.builder.ropeSwitch);
     const kept = request.retained;
     let cached = 0;
     let table = kept?.table;
@@ -287,7 +264,8 @@ export class Engine {
   }
 
   async #run(step: StepArrays, sampled: readonly Share[], k: number): Promise<StepResult> {
-    if (!sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined)) return this.#programs.step.run(step.dims, step.inputs, k);
+    if (!sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined))
+      return this.#programs.step.run(step.dims, step.inputs, k);
     const { outputs } = await (await this.#programs.logits()).run(step.dims, step.inputs);
     const logits = outputs.logits as Float32Array;
     const vocab = this.#built.vocabSize;
@@ -301,19 +279,9 @@ export class Engine {
     return { ...result, status: new Int32Array(0) };
   }
 
-  /** Lets the request's own processor change its logits (vocab). */
   #process(s: Sequence, logits: Float32Array): void {
-    const process = s.request.options.logitsProcessor;
-    if (process === undefined) return;
     try {
-      const made: unknown = process(logits, { ids: Int32Array.from(s.ids), position: s.ids.length });
-      if (made === undefined || made === logits) return;
-      if (!(made instanceof Float32Array) || made.length !== logits.length) {
-        const found = made instanceof Float32Array ? `one of ${made.length}` : typeof made;
-        const expected = `nothing, or a Float32Array of ${logits.length}`;
-        throw new InputError('logitsProcessor returned something else', { name: 'logitsProcessor', expected, found });
-      }
-      logits.set(made);
+      processLogits(s, logits);
     } catch (error) {
       this.#fail(s, error);
     }
@@ -337,8 +305,9 @@ export class Engine {
     if (s.done || count === 1) return forks;
     this.blocks.unpromise(s.spare);
     s.spare = 0;
+    const from = forkFrom(s.request, this.#built.builder.ropeSwitch);
     for (let i = 1; i < count; i++) {
-      const table = s.table.fork(s.promptLength + s.request.options.maxTokens, this.#forkFrom(s.request));
+      const table = s.table.fork(s.promptLength + s.request.options.maxTokens, from);
       if (table === undefined) throw new Error('KV blocks: the room for a further completion was promised');
       const fork = new Sequence(s.request, i, table, [...s.ids], s.cached);
       fork.prefillLength = s.prefillLength;
@@ -350,20 +319,35 @@ export class Engine {
 
   /** Hands the sampled ids of one sequence to its request, step by step, until it ends. */
   #take(s: Sequence, sample: number, samples: number, result: StepResult): void {
-    const { ids, logprobs, top_ids: topIds, top_logprobs: topLogprobs, mu } = result.outputs as Record<string, Float32Array | Int32Array>;
+    const {
+      ids,
+      logprobs,
+      top_ids: topIds,
+      top_logprobs: topLogprobs,
+      mu,
+    } = result.outputs as Record<string, Float32Array | Int32Array>;
     const top = (topIds?.length ?? 0) / Math.max(1, samples * result.steps);
     for (let step = 0; step < result.steps && !s.done; step++) {
       const at = step * samples + sample;
       const id = ids![at]!;
       if (step > 0) s.cached++;
-      if (id < 0) return this.#fail(s, new NumericError('the logits of this request hold a NaN, or no token is allowed', { found: `after ${s.ids.length} tokens` }));
+      if (id < 0)
+        return this.#fail(
+          s,
+          new NumericError('the logits of this request hold a NaN, or no token is allowed', {
+            found: `after ${s.ids.length} tokens`,
+          }),
+        );
       s.ids.push(id);
       s.mu = mu![at]!;
       const wanted = s.request.options.topLogprobs;
       const token: SampledToken = {
         id,
         logprob: logprobs![at]!,
-        top: Array.from({ length: wanted }, (_, i) => ({ id: topIds![at * top + i]!, logprob: topLogprobs![at * top + i]! })),
+        top: Array.from({ length: wanted }, (_, i) => ({
+          id: topIds![at * top + i]!,
+          logprob: topLogprobs![at * top + i]!,
+        })),
         stop: s.request.options.stopIds.includes(id),
       };
       const ended = this.#tell(s, token);
@@ -389,7 +373,8 @@ export class Engine {
 
   /** Ends all completions of a request. */
   #fail(s: Sequence, error: unknown): void {
-    for (const other of [s, ...this.#running.filter((o) => o.request === s.request)]) if (!other.done) this.#end(other, false);
+    for (const other of [s, ...this.#running.filter((o) => o.request === s.request)])
+      if (!other.done) this.#end(other, false);
     s.request.sink.fail(error);
   }
 

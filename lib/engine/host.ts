@@ -36,7 +36,14 @@ export class DecoderHost {
   readonly compute: string | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
 
-  private constructor(built: BuiltDecoder, plan: MemoryPlan, model: DeviceModel, step: Executable, limits: EngineLimits, compute: string | undefined) {
+  private constructor(
+    built: BuiltDecoder,
+    plan: MemoryPlan,
+    model: DeviceModel,
+    step: Executable,
+    limits: EngineLimits,
+    compute: string | undefined,
+  ) {
     this.built = built;
     this.plan = plan;
     this.model = model;
@@ -53,7 +60,10 @@ export class DecoderHost {
   static async open(built: BuiltDecoder, options: HostOptions = {}): Promise<DecoderHost> {
     const plan = planMemory(built.groups, built.maxPositions, options);
     for (const group of built.groups) group.blocks.size = plan.blocks;
-    const model = await DeviceModel.open(options.device ?? 'cpu', { threads: options.threads, priority: options.priority });
+    const model = await DeviceModel.open(options.device ?? 'cpu', {
+      threads: options.threads,
+      priority: options.priority,
+    });
     const abort = (): void => model.cancel();
     options.signal?.addEventListener('abort', abort, { once: true });
     let thrown: { error: unknown } | undefined;
@@ -72,7 +82,11 @@ export class DecoderHost {
       report();
       if (thrown !== undefined) throw thrown;
       const limits: EngineLimits = {
-        stepRows: Math.max(options.prefillChunk ?? defaultLimits.chunk, options.maxSequences ?? defaultLimits.sequences, defaultLimits.stepRows),
+        stepRows: Math.max(
+          options.prefillChunk ?? defaultLimits.chunk,
+          options.maxSequences ?? defaultLimits.sequences,
+          defaultLimits.stepRows,
+        ),
         chunk: options.prefillChunk ?? defaultLimits.chunk,
         sequences: options.maxSequences ?? defaultLimits.sequences,
         decodeSteps: options.decodeSteps ?? defaultLimits.decodeSteps,

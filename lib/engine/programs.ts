@@ -19,11 +19,21 @@ const loop: LoopNames = {
 
 /** Takes rows in and samples: the main path. `compute` overrides that of every linear. */
 export function stepProgram(built: BuiltDecoder, compute?: string): Program {
-  return lower(built.builder.graph, { name: 'step', outputs: sampleOutputs, loop, ...(compute === undefined ? {} : { compute }) });
+  return lower(built.builder.graph, {
+    name: 'step',
+    outputs: sampleOutputs,
+    loop,
+    ...(compute === undefined ? {} : { compute }),
+  });
 }
 
 /** The same rows with other results: logits of given rows, log-probabilities of targets, traces. */
-export function outputProgram(built: BuiltDecoder, name: string, outputs: readonly string[], compute?: string): Program {
+export function outputProgram(
+  built: BuiltDecoder,
+  name: string,
+  outputs: readonly string[],
+  compute?: string,
+): Program {
   return lower(built.builder.graph, { name, outputs, ...(compute === undefined ? {} : { compute }) });
 }
 
@@ -40,7 +50,13 @@ export function samplerProgram(built: BuiltDecoder): Program {
     tokens: graph.state('tokens', 'i32', [tokens.blocks, dim('page', pageTokens)]),
     table: graph.input('table_tokens', 'i32', [stepDim('seqs'), stepDim('tokens_columns')] as const),
   });
-  for (const [name, value] of Object.entries({ ids: made.ids, logprobs: made.logprobs, top_ids: made.topIds, top_logprobs: made.topLogprobs, mu: made.mu })) {
+  for (const [name, value] of Object.entries({
+    ids: made.ids,
+    logprobs: made.logprobs,
+    top_ids: made.topIds,
+    top_logprobs: made.topLogprobs,
+    mu: made.mu,
+  })) {
     graph.output(name, value as never);
   }
   return lower(graph, { outputs: sampleOutputs });

@@ -26,11 +26,17 @@ export function planStep(sequences: readonly Sequence[], budget: number, chunk: 
 }
 
 /** Decode steps that one native call may take: 1 unless every sequence decodes and nobody waits. */
-export function stepsPerCall(shares: readonly Share[], waiting: number, most: number, ropeSwitch: number | undefined): number {
+export function stepsPerCall(
+  shares: readonly Share[],
+  waiting: number,
+  most: number,
+  ropeSwitch: number | undefined,
+): number {
   if (waiting > 0) return 1;
   let k = most;
   for (const { sequence: s } of shares) {
-    if (!s.decoding || s.request.options.logitsProcessor !== undefined || s.request.options.mirostat !== undefined) return 1;
+    if (!s.decoding || s.request.options.logitsProcessor !== undefined || s.request.options.mirostat !== undefined)
+      return 1;
     // The step that crosses the switch must find all keys made anew.
     if (ropeSwitch !== undefined && s.prefillLength <= ropeSwitch) k = Math.min(k, ropeSwitch - s.ids.length + 1);
   }

@@ -199,7 +199,10 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   /** @internal */
   finish(index: number, reason: FinishReason): void {
     if (this.#over) return;
-    if (reason === 'aborted' || this.#left) return this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
+    if (reason === 'aborted' || this.#left) {
+      this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
+      return;
+    }
     const s = this.#streams[index]!;
     s.reason = reason;
     if (s.matcher.stopped === undefined) {

@@ -1,5 +1,5 @@
-import { OptionError } from '../errors.js';
 import type { DecoderHost } from '../engine/host.js';
+import { OptionError } from '../errors.js';
 import type { TraceTensor } from './trace.js';
 import { runWhole } from './whole.js';
 
@@ -25,9 +25,11 @@ export interface Trace {
 function wanted(name: string, given: boolean | readonly number[] | undefined, count: number): number[] {
   if (given === undefined || given === false) return [];
   if (given === true) return Array.from({ length: count }, (_, i) => i);
-  if (!Array.isArray(given)) throw new OptionError(`bad ${name}`, { name, expected: 'true or a list of numbers', found: given });
+  if (!Array.isArray(given))
+    throw new OptionError(`bad ${name}`, { name, expected: 'true or a list of numbers', found: given });
   for (const i of given) {
-    if (!Number.isInteger(i) || i < 0 || i >= count) throw new OptionError(`bad ${name}`, { name, expected: `numbers from 0 to ${count - 1}`, found: i });
+    if (!Number.isInteger(i) || i < 0 || i >= count)
+      throw new OptionError(`bad ${name}`, { name, expected: `numbers from 0 to ${count - 1}`, found: i });
   }
   return [...new Set(given as readonly number[])].sort((a, b) => a - b);
 }
@@ -35,14 +37,20 @@ function wanted(name: string, given: boolean | readonly number[] | undefined, co
 /** Records what `request` names while the prompt runs once, in one step. */
 export async function traceIds(host: DecoderHost, ids: Int32Array, request: TraceRequest): Promise<Trace> {
   for (const name of Object.keys(request)) {
-    if (!['attentions', 'hiddenStates', 'logits'].includes(name)) throw new OptionError(`unknown option ${name}`, { name, expected: 'attentions, hiddenStates, logits' });
+    if (!['attentions', 'hiddenStates', 'logits'].includes(name))
+      throw new OptionError(`unknown option ${name}`, { name, expected: 'attentions, hiddenStates, logits' });
   }
   const layers = host.built.layers;
   const attentions = wanted('attentions', request.attentions, layers);
   const hidden = wanted('hiddenStates', request.hiddenStates, layers + 1);
   const logits = request.logits ?? true;
-  const outputs = [...(logits ? ['logits'] : []), ...hidden.map((i) => `hidden_states.${i}`), ...attentions.map((i) => `attentions.${i}`)];
-  if (outputs.length === 0) throw new OptionError('nothing to trace', { expected: 'logits, attentions or hiddenStates' });
+  const outputs = [
+    ...(logits ? ['logits'] : []),
+    ...hidden.map((i) => `hidden_states.${i}`),
+    ...attentions.map((i) => `attentions.${i}`),
+  ];
+  if (outputs.length === 0)
+    throw new OptionError('nothing to trace', { expected: 'logits, attentions or hiddenStates' });
   const made = await runWhole(host, ids, { outputs, single: true });
   const n = ids.length;
   const rows = (data: Float32Array): TraceTensor => ({ shape: [n, data.length / n], data });

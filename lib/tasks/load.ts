@@ -21,7 +21,22 @@ export interface LoadOptions extends HostOptions {
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
 
-const known = ['task', 'architecture', 'hub', 'device', 'threads', 'priority', 'compute', 'prefillChunk', 'maxSequences', 'decodeSteps', 'onProgress', 'signal', 'maxContext', 'kvMemory'];
+const known = [
+  'task',
+  'architecture',
+  'hub',
+  'device',
+  'threads',
+  'priority',
+  'compute',
+  'prefillChunk',
+  'maxSequences',
+  'decodeSteps',
+  'onProgress',
+  'signal',
+  'maxContext',
+  'kvMemory',
+];
 
 /** Folder of the model that comes with Verdant. */
 export function builtInModel(): string {
@@ -35,7 +50,11 @@ function checkOptions(options: LoadOptions): void {
   if (options.task !== undefined && options.task !== 'generate') {
     throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
   }
-  const whole = (name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps', least: number, most: number): void => {
+  const whole = (
+    name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps',
+    least: number,
+    most: number,
+  ): void => {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < least || value > most)) {
       throw new OptionError(`bad ${name}`, { name, expected: `an integer from ${least} to ${most}`, found: value });
@@ -55,11 +74,15 @@ function checkOptions(options: LoadOptions): void {
 async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefined> {
   if (checkpoint.gguf !== undefined) {
     const kind = checkpoint.gguf.string('tokenizer.ggml.model');
-    return kind === undefined || kind === 'none' || kind === 'no_vocab' ? undefined : loadTokenizer({ gguf: checkpoint.gguf.metadata });
+    return kind === undefined || kind === 'none' || kind === 'no_vocab'
+      ? undefined
+      : loadTokenizer({ gguf: checkpoint.gguf.metadata });
   }
   const folder = checkpoint.folder;
   const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
-  return folder === undefined || !files.some((f) => existsSync(join(folder, f))) ? undefined : loadTokenizer({ folder });
+  return folder === undefined || !files.some((f) => existsSync(join(folder, f)))
+    ? undefined
+    : loadTokenizer({ folder });
 }
 
 /**
@@ -80,7 +103,11 @@ export async function load(path?: string, options: LoadOptions = {}): Promise<Te
   tokenizer.catch(() => undefined); // it may fail before anyone waits for it
   await nextTurn();
   // Where loading fails, the tokenizer is closed as soon as it is there.
-  const close = (): void => void tokenizer.then((t) => t?.close(), () => undefined);
+  const close = (): void =>
+    void tokenizer.then(
+      (t) => t?.close(),
+      () => undefined,
+    );
   const host = await DecoderHost.open(built, options).catch((error: unknown) => {
     close();
     throw error;

@@ -37,7 +37,9 @@ export class Session {
   chat(message: string | ChatMessage, options: GenerateOptions & RenderOptions = {}): Generation {
     const said: ChatMessage = typeof message === 'string' ? { role: 'user', content: message } : message;
     const { tools, variables, now, ...rest } = options;
-    const render = Object.fromEntries(Object.entries({ tools, variables, now, addGenerationPrompt: true }).filter(([, v]) => v !== undefined)) as RenderOptions;
+    const render = Object.fromEntries(
+      Object.entries({ tools, variables, now, addGenerationPrompt: true }).filter(([, v]) => v !== undefined),
+    ) as RenderOptions;
     const messages = [...this.#messages, said];
     const generation = this.#turn(() => this.#model.renderChat(messages, render), rest);
     generation.result().then(
@@ -65,7 +67,8 @@ export class Session {
 
   #turn(encode: () => Promise<Int32Array>, options: GenerateOptions): Generation {
     if (this.#disposed) throw new DisposedError('the session was disposed');
-    if (this.#busy) throw new InputError('the session is answering already', { hint: 'Await the turn before, or use two sessions' });
+    if (this.#busy)
+      throw new InputError('the session is answering already', { hint: 'Await the turn before, or use two sessions' });
     this.#busy = true;
     const generation = this.#model.run(encode, options, this.#retained);
     const free = (): void => {

@@ -1,18 +1,18 @@
 import type { DecoderHost } from '../engine/host.js';
+import { stepProgram } from '../engine/programs.js';
 import type { Retained } from '../engine/sequence.js';
 import { DisposedError, InputError, OptionError, TemplateError, UnsupportedError } from '../errors.js';
 import type { GenerateOptions } from '../generation/options.js';
 import { optionTexts, resolveOptions } from '../generation/options.js';
 import { printProgram } from '../graph/program.js';
-import { stepProgram } from '../engine/programs.js';
 import { type ChatMessage, type ChatTemplate, compileChatTemplate, type RenderOptions } from '../text/chat_template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Pacer } from '../weights/files.js';
-import type { Checkpoint } from '../weights/types.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
+import type { Checkpoint } from '../weights/types.js';
 import { Generation } from './generation.js';
-import { Session } from './session.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
+import { Session } from './session.js';
 import { checkIds, runWhole } from './whole.js';
 
 /** A prompt: text for the tokenizer, or your own ids. */
@@ -76,12 +76,20 @@ export class TextModel {
   }
 
   /** Logits of your own ids: `logits: 'all'` (default) for every position, 'last' for the last one only. */
-  async forward(input: { readonly inputIds: readonly number[] | Int32Array }, options: { readonly logits?: 'all' | 'last'; readonly signal?: AbortSignal } = {}): Promise<ForwardResult> {
+  async forward(
+    input: { readonly inputIds: readonly number[] | Int32Array },
+    options: { readonly logits?: 'all' | 'last'; readonly signal?: AbortSignal } = {},
+  ): Promise<ForwardResult> {
     this.#check();
     const which = options.logits ?? 'all';
-    if (which !== 'all' && which !== 'last') throw new OptionError('bad logits', { name: 'logits', expected: "'all' or 'last'", found: which });
+    if (which !== 'all' && which !== 'last')
+      throw new OptionError('bad logits', { name: 'logits', expected: "'all' or 'last'", found: which });
     const ids = this.#own(input.inputIds, 'inputIds');
-    const { logits } = await runWhole(this.host, ids, { outputs: ['logits'], logitsFrom: which === 'last' ? ids.length - 1 : 0, signal: options.signal });
+    const { logits } = await runWhole(this.host, ids, {
+      outputs: ['logits'],
+      logitsFrom: which === 'last' ? ids.length - 1 : 0,
+      signal: options.signal,
+    });
     const vocab = this.host.built.vocabSize;
     return { logits: logits!, shape: [logits!.length / vocab, vocab] };
   }
@@ -98,7 +106,11 @@ export class TextModel {
     checkIds(before, this.host.built.vocabSize, 'prompt');
     checkIds(after, this.host.built.vocabSize, 'continuation');
     const ids = this.#own([...before, ...after], 'prompt and continuation').subarray(0, -1);
-    const { target_logprobs: logprobs } = await runWhole(this.host, ids, { outputs: ['target_logprobs'], logitsFrom: before.length - 1, targets: after });
+    const { target_logprobs: logprobs } = await runWhole(this.host, ids, {
+      outputs: ['target_logprobs'],
+      logitsFrom: before.length - 1,
+      targets: after,
+    });
     return logprobs!;
   }
 
@@ -131,16 +143,25 @@ export class TextModel {
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       return Int32Array.from(prompt);
     }
-    if (this.tokenizer === undefined) throw new UnsupportedError('this checkpoint has no tokenizer', { file: this.checkpoint.path, hint: 'Give token ids instead of text' });
+    if (this.tokenizer === undefined)
+      throw new UnsupportedError('this checkpoint has no tokenizer', {
+        file: this.checkpoint.path,
+        hint: 'Give token ids instead of text',
+      });
     return this.tokenizer.encode(prompt, { addSpecial });
   }
 
   /** @internal */
   async renderChat(messages: readonly ChatMessage[], options: RenderOptions): Promise<Int32Array> {
-    if (!Array.isArray(messages) || messages.length === 0) throw new InputError('messages is empty', { name: 'messages', expected: 'at least one message' });
+    if (!Array.isArray(messages) || messages.length === 0)
+      throw new InputError('messages is empty', { name: 'messages', expected: 'at least one message' });
     const tokenizer = this.tokenizer;
     const source = tokenizer?.chatTemplates[0];
-    if (tokenizer === undefined || source === undefined) throw new TemplateError('this checkpoint has no chat template', { file: this.checkpoint.path, hint: 'Use generate() with a written dialogue instead' });
+    if (tokenizer === undefined || source === undefined)
+      throw new TemplateError('this checkpoint has no chat template', {
+        file: this.checkpoint.path,
+        hint: 'Use generate() with a written dialogue instead',
+      });
     this.#template ??= compileChatTemplate(source.template, {
       named: tokenizer.specialTokens,
       tokens: tokenizer.specialIds.map((id) => tokenizer.idToToken(id)).filter((t) => t !== undefined),
@@ -157,7 +178,12 @@ export class TextModel {
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       const [badWordIds, breakerIds] = [await this.#badWords(texts.badWords), await this.#breakerIds(texts.breakers)];
       if (signal.aborted) return;
-      const context = { vocab: this.host.built.vocabSize, eosIds: this.eosIds, contextLeft: this.maxContext - prompt.length, promptLength: prompt.length };
+      const context = {
+        vocab: this.host.built.vocabSize,
+        eosIds: this.eosIds,
+        contextLeft: this.maxContext - prompt.length,
+        promptLength: prompt.length,
+      };
       const resolved = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
@@ -185,7 +211,12 @@ export class TextModel {
 
   #own(ids: ArrayLike<number>, name: string): Int32Array {
     checkIds(ids, this.host.built.vocabSize, name);
-    if (ids.length > this.maxContext) throw new InputError(`${name} is longer than the context`, { name, expected: `at most ${this.maxContext} tokens`, found: ids.length });
+    if (ids.length > this.maxContext)
+      throw new InputError(`${name} is longer than the context`, {
+        name,
+        expected: `at most ${this.maxContext} tokens`,
+        found: ids.length,
+      });
     return Int32Array.from(ids);
   }
 

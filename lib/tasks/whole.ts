@@ -1,6 +1,6 @@
-import { AbortError, InputError } from '../errors.js';
 import type { DecoderHost } from '../engine/host.js';
 import { packStep } from '../engine/step_inputs.js';
+import { AbortError, InputError } from '../errors.js';
 
 export interface WholeOptions {
   /** Outputs of the graph to collect. */
@@ -17,12 +17,21 @@ export interface WholeOptions {
 /** Throws an InputError unless every id is one of the vocabulary and there is at least one. */
 export function checkIds(ids: ArrayLike<number>, vocab: number, name: string): void {
   const listed = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
-  if (!listed) throw new InputError(`${name} is not a list of token ids`, { name, expected: 'an array or Int32Array', found: typeof ids });
+  if (!listed)
+    throw new InputError(`${name} is not a list of token ids`, {
+      name,
+      expected: 'an array or Int32Array',
+      found: typeof ids,
+    });
   if (ids.length === 0) throw new InputError(`${name} is empty`, { name, expected: 'at least one token' });
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i]!;
     if (!Number.isInteger(id) || id < 0 || id >= vocab) {
-      throw new InputError(`${name}[${i}] is out of range`, { name, expected: `an id from 0 to ${vocab - 1}`, found: id });
+      throw new InputError(`${name}[${i}] is out of range`, {
+        name,
+        expected: `an id from 0 to ${vocab - 1}`,
+        found: id,
+      });
     }
   }
 }
@@ -31,7 +40,11 @@ export function checkIds(ids: ArrayLike<number>, vocab: number, name: string): v
  * Takes a whole sequence through a program of the host in chunks, on blocks of its own, beside whatever the engine runs.
  * Each output's parts are put together in order of rows.
  */
-export async function runWhole(host: DecoderHost, ids: Int32Array, options: WholeOptions): Promise<Record<string, Float32Array>> {
+export async function runWhole(
+  host: DecoderHost,
+  ids: Int32Array,
+  options: WholeOptions,
+): Promise<Record<string, Float32Array>> {
   const executable = await host.program(options.outputs);
   const chunk = options.single === true ? ids.length : 512;
   const from = options.logitsFrom ?? 0;
@@ -48,7 +61,8 @@ export async function runWhole(host: DecoderHost, ids: Int32Array, options: Whol
         copies,
         host.built.groups.map((g) => g.name),
       );
-      if (options.targets !== undefined) step.inputs.targets = options.targets.slice(Math.max(0, begin - from), Math.max(0, begin + rows.length - from));
+      if (options.targets !== undefined)
+        step.inputs.targets = options.targets.slice(Math.max(0, begin - from), Math.max(0, begin + rows.length - from));
       const { outputs } = await executable.run({ ...step.dims, keys: ids.length }, step.inputs);
       for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
     }

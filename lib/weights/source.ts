@@ -6,7 +6,8 @@ import type { Checkpoint } from './types.js';
 /** The tensors of a checkpoint under Hugging Face's names; native reads them by range from the file. */
 export function checkpointSource(checkpoint: Checkpoint, gguf?: GgufNames): WeightSource {
   const files = new Map<string, FileIdentity>();
-  for (const f of checkpoint.files) files.set(f.path, { path: f.path, size: BigInt(f.size), inode: f.inode, mtimeNs: f.mtimeNs });
+  for (const f of checkpoint.files)
+    files.set(f.path, { path: f.path, size: BigInt(f.size), inode: f.inode, mtimeNs: f.mtimeNs });
   return {
     kind: checkpoint.kind,
     file: checkpoint.path,
@@ -20,7 +21,15 @@ export function checkpointSource(checkpoint: Checkpoint, gguf?: GgufNames): Weig
         name: entry.name,
         dtype: entry.dtype,
         shape: entry.shape,
-        expr: (dtype, rows, cols) => ({ kind: 'file', dtype, rows, cols, file, offset: entry.offset, tensor: entry.name }),
+        expr: (dtype, rows, cols) => ({
+          kind: 'file',
+          dtype,
+          rows,
+          cols,
+          file,
+          offset: entry.offset,
+          tensor: entry.name,
+        }),
       };
     },
   };

@@ -154,12 +154,16 @@ class Simulation {
   check(): void {
     const owners = new Uint32Array(this.pool.capacity);
     for (const { table } of this.live) for (const b of table.blocks) owners[b]!++;
-    for (const [b, count] of owners.entries()) if (this.pool.owners(b) !== count) expect(this.pool.owners(b), `owners of ${b}`).toBe(count);
+    for (const [b, count] of owners.entries())
+      if (this.pool.owners(b) !== count) expect(this.pool.owners(b), `owners of ${b}`).toBe(count);
     const used = owners.filter((c) => c > 0).length;
     if (this.pool.used !== used) expect(this.pool.used).toBe(used);
-    if (this.pool.available < 0 || this.pool.available > this.pool.capacity - used) expect.fail(`${this.pool.available} available`);
+    if (this.pool.available < 0 || this.pool.available > this.pool.capacity - used)
+      expect.fail(`${this.pool.available} available`);
     for (const s of this.live) {
-      const bad = s.content.findIndex((token, i) => this.memory[s.table.blocks[Math.floor(i / page)]!]![i % page] !== token);
+      const bad = s.content.findIndex(
+        (token, i) => this.memory[s.table.blocks[Math.floor(i / page)]!]![i % page] !== token,
+      );
       if (bad >= 0) expect.fail(`token ${bad} of a sequence was overwritten or not copied`);
     }
   }

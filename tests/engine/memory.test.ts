@@ -25,13 +25,24 @@ describe('parseBytes', () => {
     ['7B', 7],
   ] as const)('%s is %d', (text, bytes) => expect(parseBytes('kvMemory', text)).toBe(bytes));
 
-  it.each(['', 'lots', '-1', '1TB', '1 GiB extra', '0', '0.5B', '1e9', 0, -5, Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
-    '%s is refused',
-    (value) => {
-      expect(() => parseBytes('kvMemory', value)).toThrow(OptionError);
-      expect(() => parseBytes('kvMemory', value)).toThrow(/kvMemory/);
-    },
-  );
+  it.each([
+    '',
+    'lots',
+    '-1',
+    '1TB',
+    '1 GiB extra',
+    '0',
+    '0.5B',
+    '1e9',
+    0,
+    -5,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    1e300,
+  ])('%s is refused', (value) => {
+    expect(() => parseBytes('kvMemory', value)).toThrow(OptionError);
+    expect(() => parseBytes('kvMemory', value)).toThrow(/kvMemory/);
+  });
 
   it.each([[null], [{}], [true], [[1, 2]]])('%j is refused', (value) => {
     expect(() => parseBytes('kvMemory', value as never)).toThrow(OptionError);
@@ -40,16 +51,27 @@ describe('parseBytes', () => {
 
 describe('planMemory', () => {
   it('divides the memory into blocks of 32 tokens', () => {
-    expect(planMemory(groups, 1000, { kvMemory: '1MiB' })).toEqual({ maxContext: 1000, blocks: 256, bytesPerToken: 128, kvBytes: 2 ** 20 });
+    expect(planMemory(groups, 1000, { kvMemory: '1MiB' })).toEqual({
+      maxContext: 1000,
+      blocks: 256,
+      bytesPerToken: 128,
+      kvBytes: 2 ** 20,
+    });
   });
 
   it('shortens a context that was not asked for to what fits', () => {
-    expect(planMemory(groups, 1000, { kvMemory: 3 * 4096 + 5 })).toMatchObject({ maxContext: 96, blocks: 3, kvBytes: 3 * 4096 });
+    expect(planMemory(groups, 1000, { kvMemory: 3 * 4096 + 5 })).toMatchObject({
+      maxContext: 96,
+      blocks: 3,
+      kvBytes: 3 * 4096,
+    });
   });
 
   it('keeps a context that was asked for, or says what it needs', () => {
     expect(planMemory(groups, 1000, { maxContext: 96, kvMemory: 3 * 4096 }).maxContext).toBe(96);
-    expect(() => planMemory(groups, 1000, { maxContext: 97, kvMemory: 3 * 4096 })).toThrow(/kvMemory.*at least 16384 bytes for 97 tokens/);
+    expect(() => planMemory(groups, 1000, { maxContext: 97, kvMemory: 3 * 4096 })).toThrow(
+      /kvMemory.*at least 16384 bytes for 97 tokens/,
+    );
   });
 
   it('needs room for one block', () => {

@@ -10,7 +10,13 @@ import { readConfig } from '../../lib/weights/config.js';
 import { randomSource } from '../../lib/weights/random_source.js';
 import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
 
-const common = { vocab_size: 515, bos_token_id: null, eos_token_id: null, pad_token_id: null, max_position_embeddings: 1024 };
+const common = {
+  vocab_size: 515,
+  bos_token_id: null,
+  eos_token_id: null,
+  pad_token_id: null,
+  max_position_embeddings: 1024,
+};
 
 /** Sizes that are no multiples of a tile: hidden 264 = 4 heads of 66, ffn 520, vocabulary 515. */
 export const llamaConfig: RawConfig = {

@@ -1,13 +1,13 @@
 /** Promise 2 of the design: the bits of a request do not depend on what else runs, nor on how its prompt is divided. */
 import { describe, expect, it, vi } from 'vitest';
-import { blocksFor, KvBlocks } from '../../lib/engine/kv_blocks.js';
 import { DecoderHost } from '../../lib/engine/host.js';
+import { blocksFor, KvBlocks } from '../../lib/engine/kv_blocks.js';
 import { packStep, type StepRows } from '../../lib/engine/step_inputs.js';
 import type { GenerateOptions } from '../../lib/generation/options.js';
+import type { WeightDType } from '../../lib/graph/dtype.js';
 import { pageTokens } from '../../lib/layers/decoder.js';
 import type { GenerationResult } from '../../lib/tasks/generation.js';
 import type { RawConfig } from '../../lib/weights/types.js';
-import type { WeightDType } from '../../lib/graph/dtype.js';
 import { expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
 import { cpuTiers } from '../support/run_op.js';
@@ -29,13 +29,20 @@ export async function allLogits(host: DecoderHost, all: readonly Int32Array[], c
   const vocab = host.built.vocabSize;
   const out = all.map((ids) => new Float32Array(ids.length * vocab));
   for (let from = 0; all.some((ids) => from < ids.length); from += chunk) {
-    const members = all.map((ids, i) => ({ i, rows: ids.subarray(from, from + chunk) })).filter((m) => m.rows.length > 0);
+    const members = all
+      .map((ids, i) => ({ i, rows: ids.subarray(from, from + chunk) }))
+      .filter((m) => m.rows.length > 0);
     const rows = members.map(({ i, rows: ids }): StepRows => {
       tables[i]!.write(from, from + ids.length);
       const logits = Array.from(ids, (_, r) => r);
       return { ids, from, ropeLength: all[i]!.length, blocks: tables[i]!.blocks, logits };
     });
-    const step = packStep(rows, [], host.built.groups.map((g) => g.name), blocksFor(1));
+    const step = packStep(
+      rows,
+      [],
+      host.built.groups.map((g) => g.name),
+      blocksFor(1),
+    );
     const { outputs } = await executable.run(step.dims, step.inputs);
     let at = 0;
     for (const { i, rows: ids } of members) {
@@ -46,14 +53,21 @@ export async function allLogits(host: DecoderHost, all: readonly Int32Array[], c
   return out;
 }
 
-const facts = (r: GenerationResult): unknown => r.completions.map((c) => ({ ids: c.ids, logprobs: c.logprobs, reason: c.finishReason }));
+const facts = (r: GenerationResult): unknown =>
+  r.completions.map((c) => ({ ids: c.ids, logprobs: c.logprobs, reason: c.finishReason }));
 
 /** How each request is generated: greedy and sampled, every kind of penalty. */
 const styles: readonly GenerateOptions[] = [
   { greedy: true },
   { temperature: 0.9, seed: 11, topK: 40, topP: 0.95 },
   { temperature: 0.7, seed: 12, repetitionPenalty: 1.2, frequencyPenalty: 0.3, presencePenalty: 0.2, noRepeatNgram: 3 },
-  { temperature: 1.2, seed: 13, typicalP: 0.9, xtc: { probability: 0.5 }, dry: { multiplier: 0.8, sequenceBreakers: [] } },
+  {
+    temperature: 1.2,
+    seed: 13,
+    typicalP: 0.9,
+    xtc: { probability: 0.5 },
+    dry: { multiplier: 0.8, sequenceBreakers: [] },
+  },
 ];
 
 export interface AnswerCase {
@@ -100,7 +114,8 @@ function generationTest(device: string, { config, dtype }: AnswerCase): void {
     const chunked = await randomModel({ ...base, threads: 2, decodeSteps: 3, prefillChunk: 7 });
     try {
       // 16 completions of 12 requests; the portable tier is slow.
-      const sizes = device === 'cpu:generic' ? [1, pageTokens, pageTokens + 1, 40] : [1, pageTokens + 1, 3 * pageTokens + 5, 300];
+      const sizes =
+        device === 'cpu:generic' ? [1, pageTokens, pageTokens + 1, 40] : [1, pageTokens + 1, 3 * pageTokens + 5, 300];
       const requests = prompts(plain.host.built.vocabSize, sizes).flatMap((ids, i) => [
         [ids, { ...styles[i % 4], maxTokens: 10 + i, logprobs: 5 }] as const,
         [ids.subarray(0, 40), { ...styles[(i + 1) % 4], maxTokens: 9, logprobs: 5, n: 2 }] as const,

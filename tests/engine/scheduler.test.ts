@@ -94,9 +94,21 @@ describe('packStep', () => {
       [{ source: 5, target: 6 }],
       ['kv0', 'tokens'],
     );
-    expect(dims).toEqual({ rows: 6, seqs: 3, seq_bounds: 4, logit_rows: 3, kv0_columns: 2, kv0_copies: 1, tokens_columns: 2, tokens_copies: 1 });
+    expect(dims).toEqual({
+      rows: 6,
+      seqs: 3,
+      seq_bounds: 4,
+      logit_rows: 3,
+      kv0_columns: 2,
+      kv0_copies: 1,
+      tokens_columns: 2,
+      tokens_copies: 1,
+    });
     const plain = Object.fromEntries(Object.entries(inputs).map(([k, v]) => [k, Array.from(v)]));
-    const [table, copies] = [[3, 1, 2, 0, 0, 0], [5, 6]];
+    const [table, copies] = [
+      [3, 1, 2, 0, 0, 0],
+      [5, 6],
+    ];
     expect(plain).toEqual({
       input_ids: [7, 8, 9, 5, 6, 6],
       positions: [4, 5, 6, 11, 0, 1],
@@ -113,7 +125,12 @@ describe('packStep', () => {
   });
 
   it('makes tables as wide as asked', () => {
-    const { dims, inputs } = packStep([{ ids: [1], from: 31, ropeLength: 32, blocks: [4], logits: [0] }], [], ['kv0'], 2);
+    const { dims, inputs } = packStep(
+      [{ ids: [1], from: 31, ropeLength: 32, blocks: [4], logits: [0] }],
+      [],
+      ['kv0'],
+      2,
+    );
     expect(dims.kv0_columns).toBe(2);
     expect(Array.from(inputs.table_kv0!)).toEqual([4, 0]);
   });

@@ -33,7 +33,8 @@ function llama2c(bytes: Buffer): { name: string; data: Float32Array }[] {
   ];
   let at = 28;
   const take = (name: string, count: number): { name: string; data: Float32Array } => {
-    const part = bytes.subarray(at, (at += 4 * count));
+    const part = bytes.subarray(at, at + 4 * count);
+    at += 4 * count;
     return { name: `${name}.weight`, data: Float32Array.from({ length: count }, (_, i) => part.readFloatLE(4 * i)) };
   };
   const made = [take('token_embd', vocab! * dim!)];

@@ -166,7 +166,9 @@ it.each([Number.NaN, Number.POSITIVE_INFINITY])('a processor that writes %d fail
 it('a request that no id is allowed for fails alone', () =>
   beside(async () => {
     const logitsProcessor = (x: Float32Array) => x.fill(Number.NEGATIVE_INFINITY);
-    await expect(model.generate(prompt, { maxTokens: 3, logitsProcessor }).result()).rejects.toBeInstanceOf(NumericError);
+    await expect(model.generate(prompt, { maxTokens: 3, logitsProcessor }).result()).rejects.toBeInstanceOf(
+      NumericError,
+    );
   }));
 
 it('dispose ends running and waiting generations, steps and leases', async () => {
@@ -175,7 +177,11 @@ it('dispose ends running and waiting generations, steps and leases', async () =>
   const session = own.session();
   const turn = session.generate(prompt, { maxTokens: 900 });
   for await (const _ of running[0]!) break;
-  const settled = Promise.allSettled([...running.slice(1).map((g) => g.result()), turn.result(), own.forward({ inputIds: long })]);
+  const settled = Promise.allSettled([
+    ...running.slice(1).map((g) => g.result()),
+    turn.result(),
+    own.forward({ inputIds: long }),
+  ]);
   await own.dispose();
   await own.dispose();
   const outcomes = await settled;

@@ -5,7 +5,15 @@ import { randomModel, tinyConfig } from '../engine/models.js';
 it('sampling from a vocabulary of 150k never blocks the event loop', async () => {
   const config = { ...tinyConfig, hidden_size: 64, vocab_size: 151_936 };
   const model = await randomModel({ config, dtype: 'bf16' });
-  const options = { temperature: 1, topK: 200, topP: 0.95, repetitionPenalty: 1.1, seed: 1, logprobs: 20, maxTokens: 30 };
+  const options = {
+    temperature: 1,
+    topK: 200,
+    topP: 0.95,
+    repetitionPenalty: 1.1,
+    seed: 1,
+    logprobs: 20,
+    maxTokens: 30,
+  };
   const attempts: { p99: number; max: number }[] = [];
   // The best of three: another process may take the core away in one.
   for (let attempt = 0; attempt < 3; attempt++) {

@@ -24,7 +24,12 @@ const ids = async (options: GenerateOptions): Promise<number[]> => [...(await ma
 const repeats = (x: readonly number[]): number => x.length - new Set(x).size;
 
 /** An option, what it is compared with, and what must hold of the ids with and without it. */
-type Effect = [name: keyof GenerateOptions, without: GenerateOptions, value: unknown, holds: (a: number[], b: number[]) => boolean];
+type Effect = [
+  name: keyof GenerateOptions,
+  without: GenerateOptions,
+  value: unknown,
+  holds: (a: number[], b: number[]) => boolean,
+];
 const differ = (a: number[], b: number[]): boolean => a.join() !== b.join();
 const equal = (a: number[], b: number[]): boolean => a.join() === b.join();
 
@@ -46,7 +51,12 @@ const effects: Effect[] = [
   ['xtc', sampled, { probability: 1, threshold: 0.0001 }, differ],
   ['mirostat', { ...base, temperature: 1, seed: 5 }, { tau: 0.5, eta: 0.9 }, differ],
   ['logitBias', base, { 77: 100 }, (a) => a.every((id) => id === 77)],
-  ['logitsProcessor', base, (x: Float32Array) => x.fill(0, 60, 61).fill(-9, 0, 60).fill(-9, 61), (a) => a.every((id) => id === 60)],
+  [
+    'logitsProcessor',
+    base,
+    (x: Float32Array) => x.fill(0, 60, 61).fill(-9, 0, 60).fill(-9, 61),
+    (a) => a.every((id) => id === 60),
+  ],
 ];
 
 describe('effects on the ids', () => {
@@ -102,7 +112,11 @@ describe('effects on the ids', () => {
     const plain = await make(sampled);
     const middle = plain.text.slice(8, 11);
     const stopped = await make({ ...sampled, stop: [middle] });
-    expect(stopped).toMatchObject({ finishReason: 'stop', stopString: middle, text: plain.text.slice(0, plain.text.indexOf(middle)) });
+    expect(stopped).toMatchObject({
+      finishReason: 'stop',
+      stopString: middle,
+      text: plain.text.slice(0, plain.text.indexOf(middle)),
+    });
     expect(stopped.ids.length).toBeLessThan(plain.ids.length);
   });
 
@@ -159,13 +173,28 @@ describe('effects on the ids', () => {
 
   it('a processor sees ids and position', async () => {
     const seen: [number, number][] = [];
-    const made = await make({ ...base, maxTokens: 3, logitsProcessor: (_, { ids: all, position }) => void seen.push([all.length, position]) });
+    const made = await make({
+      ...base,
+      maxTokens: 3,
+      logitsProcessor: (_, { ids: all, position }) => void seen.push([all.length, position]),
+    });
     expect(seen).toEqual([6, 7, 8].map((n) => [n, n]));
     expect(equal([...made.ids], await ids({ ...base, maxTokens: 3 }))).toBe(true);
   });
 
   it('every option is covered here or by the tests of cancelling', () => {
-    const here = [...effects.map(([name]) => name), 'badWords', 'stopTokens', 'ignoreEos', 'minTokens', 'stop', 'echo', 'n', 'logprobs', 'signal'];
+    const here = [
+      ...effects.map(([name]) => name),
+      'badWords',
+      'stopTokens',
+      'ignoreEos',
+      'minTokens',
+      'stop',
+      'echo',
+      'n',
+      'logprobs',
+      'signal',
+    ];
     expect([...new Set(here)].sort()).toEqual(Object.keys(generateRules).sort());
   });
 });
@@ -186,7 +215,9 @@ describe('log-probabilities', () => {
     for (const [i, { id, logprob, top }] of made.logprobs!.entries()) {
       const row = logSoftmax(logits.subarray((5 + i) * shape[1], (6 + i) * shape[1]));
       expect(logprob).toBeCloseTo(row[id]!, 5);
-      const best = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]!).slice(0, 5);
+      const best = Array.from(row.keys())
+        .sort((a, b) => row[b]! - row[a]!)
+        .slice(0, 5);
       expect(top.map((t) => t.id)).toEqual(best);
       for (const t of top) expect(t.logprob).toBeCloseTo(row[t.id]!, 5);
       sum += row[id]!;

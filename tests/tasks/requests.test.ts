@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../../lib/errors.js';
-import { load, type LoadOptions } from '../../lib/tasks/load.js';
+import { type LoadOptions, load } from '../../lib/tasks/load.js';
 import type { TextModel } from '../../lib/tasks/text_model.js';
+import { gemma2Config, gpt2Config, llamaConfig, randomModel, tinyConfig } from '../engine/models.js';
 import { expectSameBits } from '../support/compare.js';
 import { cpuTiers } from '../support/run_op.js';
-import { gemma2Config, gpt2Config, llamaConfig, randomModel, tinyConfig } from '../engine/models.js';
 
 let model: TextModel;
 beforeAll(async () => {
@@ -45,13 +45,22 @@ describe('bad input', () => {
 
   it('a text, where there is no tokenizer', async () => {
     await expect(model.generate('hello').result()).rejects.toBeInstanceOf(UnsupportedError);
-    await expect(model.chat([{ role: 'user', content: 'hello' }]).result()).rejects.toMatchObject({ code: 'ERR_TEMPLATE' });
+    await expect(model.chat([{ role: 'user', content: 'hello' }]).result()).rejects.toMatchObject({
+      code: 'ERR_TEMPLATE',
+    });
     await expect(model.chat([]).result()).rejects.toBeInstanceOf(InputError);
   });
 
   it('wrong options of forward and trace', async () => {
     await expect(model.forward({ inputIds: [1] }, { logits: 'first' as never })).rejects.toBeInstanceOf(OptionError);
-    for (const bad of [{ attentions: [2] }, { hiddenStates: [3] }, { hiddenStates: [-1] }, { logits: false }, { what: 1 }, { attentions: 'all' }]) {
+    for (const bad of [
+      { attentions: [2] },
+      { hiddenStates: [3] },
+      { hiddenStates: [-1] },
+      { logits: false },
+      { what: 1 },
+      { attentions: 'all' },
+    ]) {
       await expect(model.trace([1], bad as never)).rejects.toBeInstanceOf(OptionError);
     }
   });
@@ -91,17 +100,27 @@ describe('room', () => {
     expect(tight.host.plan.blocks).toBe(6);
     const ask = (on: TextModel, i: number) => {
       const prompt = Array.from({ length: 10 + 9 * (i % 6) }, (_, j) => (i * 31 + j) % 288);
-      return on.generate(prompt, { maxTokens: 20 + (i % 3), temperature: 1, seed: i, n: i % 4 === 0 ? 2 : 1, logprobs: true }).result();
+      return on
+        .generate(prompt, { maxTokens: 20 + (i % 3), temperature: 1, seed: i, n: i % 4 === 0 ? 2 : 1, logprobs: true })
+        .result();
     };
     const tightly = await Promise.all(Array.from({ length: 24 }, (_, i) => ask(tight, i)));
     const roomy = await Promise.all(Array.from({ length: 24 }, (_, i) => ask(model, i)));
-    expect(tightly.map((r) => r.completions.map((c) => c.logprobs))).toEqual(roomy.map((r) => r.completions.map((c) => c.logprobs)));
-    const forwards = await Promise.all([ask(tight, 3), ...[1, 2, 3].map(() => tight.forward({ inputIds: Array(128).fill(5) }))]);
+    expect(tightly.map((r) => r.completions.map((c) => c.logprobs))).toEqual(
+      roomy.map((r) => r.completions.map((c) => c.logprobs)),
+    );
+    const forwards = await Promise.all([
+      ask(tight, 3),
+      ...[1, 2, 3].map(() => tight.forward({ inputIds: Array(128).fill(5) })),
+    ]);
     expect(forwards).toHaveLength(4);
     await expect(tight.generate(Array(60).fill(1), { maxTokens: 60, n: 4 }).result()).rejects.toThrow(/KV blocks/);
     const aborted = new AbortController();
     const table = await tight.host.engine.pool.lease(6 * 32);
-    const waiting = [tight.generate([1], { maxTokens: 3, signal: aborted.signal }).result(), tight.forward({ inputIds: [1] }, { signal: aborted.signal })];
+    const waiting = [
+      tight.generate([1], { maxTokens: 3, signal: aborted.signal }).result(),
+      tight.forward({ inputIds: [1] }, { signal: aborted.signal }),
+    ];
     setTimeout(() => aborted.abort(), 10);
     for (const w of waiting) await expect(w).rejects.toMatchObject({ code: 'ERR_ABORTED' });
     tight.host.engine.pool.release(table);
@@ -117,7 +136,9 @@ describe('room', () => {
       most = Math.max(most, few.host.engine.load.running, dims.seqs!);
       return run(dims, inputs, k);
     };
-    const all = await Promise.all([1, 2, 3, 2, 1, 3].map((n, i) => few.generate([i + 1], { maxTokens: 10, n }).result()));
+    const all = await Promise.all(
+      [1, 2, 3, 2, 1, 3].map((n, i) => few.generate([i + 1], { maxTokens: 10, n }).result()),
+    );
     expect(all.map((r) => r.completions.length)).toEqual([1, 2, 3, 2, 1, 3]);
     expect(most).toBe(3);
     await few.dispose();
@@ -154,7 +175,14 @@ describe.each(cpuTiers())('trace on %s', (device) => {
 });
 
 it('a config of the smallest sizes works', async () => {
-  const config = { ...tinyConfig, vocab_size: 1, hidden_size: 4, intermediate_size: 1, num_attention_heads: 1, num_hidden_layers: 1 };
+  const config = {
+    ...tinyConfig,
+    vocab_size: 1,
+    hidden_size: 4,
+    intermediate_size: 1,
+    num_attention_heads: 1,
+    num_hidden_layers: 1,
+  };
   const least = await randomModel({ config });
   expect((await least.generate([0], { maxTokens: 3 }).result()).ids).toEqual([0, 0, 0]);
   await least.dispose();

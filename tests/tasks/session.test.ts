@@ -53,7 +53,9 @@ it('a prompt that departs from the kept one, is a part of it, or repeats it', as
   const session = model.session();
   await session.generate(first, options).result();
   for (const prompt of [[...first.slice(0, 20), 3, 4, 5], first.slice(0, 33), first, [9, 9], first]) {
-    expect(bits(await session.generate(prompt, options).result())).toEqual(bits(await model.generate(prompt, options).result()));
+    expect(bits(await session.generate(prompt, options).result())).toEqual(
+      bits(await model.generate(prompt, options).result()),
+    );
   }
   session.dispose();
 });
@@ -76,16 +78,24 @@ it('a cancelled or failed turn leaves a cache that is still right', async () => 
   await new Promise((resolve) => setTimeout(resolve, 30));
   expect(session.cachedTokens).toBeGreaterThanOrEqual(first.length);
   const next = [...first, 7, 7];
-  expect(bits(await session.generate(next, options).result())).toEqual(bits(await model.generate(next, options).result()));
+  expect(bits(await session.generate(next, options).result())).toEqual(
+    bits(await model.generate(next, options).result()),
+  );
   const fail = session.generate(next, { ...options, logitsProcessor: (x) => x.fill(Number.NaN) });
   await expect(fail.result()).rejects.toMatchObject({ code: 'ERR_NUMERIC' });
-  expect(bits(await session.generate(next, options).result())).toEqual(bits(await model.generate(next, options).result()));
+  expect(bits(await session.generate(next, options).result())).toEqual(
+    bits(await model.generate(next, options).result()),
+  );
   session.dispose();
   expect(model.host.engine.load.blocksUsed).toBe(0);
 });
 
 it('sessions whose blocks were taken back answer all the same', async () => {
-  const own = await randomModel({ config: llamaConfig, kvMemory: 12 * (2 * 2 * 2 * 66 * 32 * 4 + 128), maxContext: 200 });
+  const own = await randomModel({
+    config: llamaConfig,
+    kvMemory: 12 * (2 * 2 * 2 * 66 * 32 * 4 + 128),
+    maxContext: 200,
+  });
   expect(own.host.plan.blocks).toBe(12);
   const sessions = [0, 1, 2, 3, 4].map(() => own.session());
   const kept = [0, 0];
@@ -126,7 +136,9 @@ it.each([
     prompt = [...prompt, ...made.ids];
   }
   const back = first.slice(0, 40);
-  expect(bits(await session.generate(back, options).result())).toEqual(bits(await own.generate(back, options).result()));
+  expect(bits(await session.generate(back, options).result())).toEqual(
+    bits(await own.generate(back, options).result()),
+  );
   await own.dispose();
 });
 

@@ -1,10 +1,11 @@
 // Register tiles shared by all weight types: y (m, n) = x (m, k) w (n, k)^T + bias.
-// Each block of kBlockSteps steps is one multiply-add chain from zero with k ascending; the sums of blocks are added in order,
-// bias last: one tree for every m, every tile size and every place in the matrix. (A single chain would lose accuracy with
-// growing k: its error exceeds 1e-12 of the squared norm at k = 4096.) The sum of the blocks so far lies in y.
+// Each block of kBlockSteps steps is one multiply-add chain from zero with k ascending; the sums of blocks are added in
+// order, bias last: one tree for every m, every tile size and every place in the matrix. (A single chain would lose
+// accuracy with growing k: its error exceeds 1e-12 of the squared norm at k = 4096.) The sum of the blocks so far lies
+// in y.
 //
-// A weight type D says how its panels hold weights: a block of kGroups groups of kGroup steps; weight<J>(block, g, scale)
-// is step J of group g for 16 rows; a step takes kX elements of x.
+// A weight type D says how its panels hold weights: a block of kGroups groups of kGroup steps; weight<J>(block, g,
+// scale) is step J of group g for 16 rows; a step takes kX elements of x.
 #include "core/op.h"
 
 namespace verdant::VERDANT_ISA {
@@ -54,7 +55,7 @@ struct TileArgs {
 
 template <class D, int M, int P, int J>
 static inline void tile_step(Vec (&sum)[M][P], const TileArgs& a, const typename D::X* x, const uint8_t* w, int g,
-                        const Vec (&scale)[P]) {
+                             const Vec (&scale)[P]) {
   Vec v[P];
   for (int p = 0; p < P; p++) v[p] = D::template weight<J>(w + p * a.panel_bytes, g, scale[p]);
   for (int m = 0; m < M; m++) {
@@ -65,7 +66,7 @@ static inline void tile_step(Vec (&sum)[M][P], const TileArgs& a, const typename
 
 template <class D, int M, int P>
 static inline void tile_group(Vec (&sum)[M][P], const TileArgs& a, const typename D::X* x, const uint8_t* w, int g,
-                         const Vec (&scale)[P]) {
+                              const Vec (&scale)[P]) {
   tile_step<D, M, P, 0>(sum, a, x, w, g, scale);
   if constexpr (D::kGroup > 1) tile_step<D, M, P, 1>(sum, a, x + D::kX, w, g, scale);
   if constexpr (D::kGroup > 2) tile_step<D, M, P, 2>(sum, a, x + 2 * D::kX, w, g, scale);
@@ -160,8 +161,8 @@ static inline void decode_panel(const uint8_t* w, int64_t steps, float* out) {
   }
 }
 
-// `group` panels at a time, all rows before the next block of k. Decoded blocks are multiplied as f32: the same products as
-// in the tile of the type itself.
+// `group` panels at a time, all rows before the next block of k. Decoded blocks are multiplied as f32: the same
+// products as in the tile of the type itself.
 template <class D, bool kDecoded>
 static void gemm_blocks(const TileArgs& all, int64_t m, int64_t group) {
   float scratch[kDecoded ? kGroupPanels * kBlockSteps * 16 : 1];
@@ -192,8 +193,8 @@ static void gemm_blocks(const TileArgs& all, int64_t m, int64_t group) {
 
 template <class D>
 static void gemm(const GemmArgs& g) {
-  const TileArgs a = {g.x,        g.x_stride, g.panels, g.panel_bytes, (g.k + D::kX - 1) / D::kX, g.y, g.y_stride, g.n,
-                      g.bias, true,       true};
+  const TileArgs a = {g.x, g.x_stride, g.panels, g.panel_bytes, (g.k + D::kX - 1) / D::kX, g.y, g.y_stride,
+                      g.n, g.bias,     true,     true};
   if (D::kDecode && g.m > 1) {
     gemm_blocks<D, D::kDecode>(a, g.m, kGroupPanels);
   } else {

@@ -91,13 +91,20 @@ static KeyPages attention_pages(const OpCall& call, const AttentionAttrs& a, int
   if (attention_cached(call)) {
     const int64_t block = call.in[kAttK].dim[1], offset = (a.layer * a.kv_heads + kv_head) * page;
     const Tensor& table = call.in[kAttTable];
-    return {(const float*)call.in[kAttK].data + offset, (const float*)call.in[kAttV].data + offset, block, block,
-            a.head_dim, (const int32_t*)table.data + seq * table.dim[1]};
+    return {(const float*)call.in[kAttK].data + offset,
+            (const float*)call.in[kAttV].data + offset,
+            block,
+            block,
+            a.head_dim,
+            (const int32_t*)table.data + seq * table.dim[1]};
   }
   const int64_t key_start = attention_key_starts(call)[seq];
   return {(const float*)call.workspace + (key_start / kPage + seq) * stride * kPage + kv_head * page,
-          (const float*)call.in[kAttV].data + key_start * stride + kv_head * a.head_dim, stride * kPage,
-          stride * kPage, stride, nullptr};
+          (const float*)call.in[kAttV].data + key_start * stride + kv_head * a.head_dim,
+          stride * kPage,
+          stride * kPage,
+          stride,
+          nullptr};
 }
 
 // Query `place` of a block: its row is begin + place / group, its head the kv head's place % group.

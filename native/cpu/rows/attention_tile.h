@@ -18,7 +18,7 @@ static constexpr int tile_width(int m) { return 4 * m <= kTileVecs ? 4 : 2 * m <
 struct KeyPages {
   const float* keys;
   const float* values;
-  int64_t key_page;      // floats from page to page
+  int64_t key_page;  // floats from page to page
   int64_t value_page;
   int64_t value_stride;  // floats from key to key
   const int32_t* table;  // page -> index of its storage; null: the same

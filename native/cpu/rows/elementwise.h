@@ -64,14 +64,22 @@ static inline Vec relu(Vec x) { return max(zero(), x); }  // this order keeps Na
 template <class Run>
 static inline void with_activation(int64_t fn, Run run) {
   switch (fn) {
-    case kGelu: return run([](Vec x) { return gelu(x); });
-    case kGeluTanh: return run([](Vec x) { return gelu_tanh(x); });
-    case kSilu: return run([](Vec x) { return silu(x); });
-    case kQuickGelu: return run([](Vec x) { return quick_gelu(x); });
-    case kRelu: return run([](Vec x) { return relu(x); });
-    case kTanh: return run([](Vec x) { return tanh(x); });
-    case kSigmoid: return run([](Vec x) { return sigmoid(x); });
-    case kExp: return run([](Vec x) { return exp(x); });
+    case kGelu:
+      return run([](Vec x) { return gelu(x); });
+    case kGeluTanh:
+      return run([](Vec x) { return gelu_tanh(x); });
+    case kSilu:
+      return run([](Vec x) { return silu(x); });
+    case kQuickGelu:
+      return run([](Vec x) { return quick_gelu(x); });
+    case kRelu:
+      return run([](Vec x) { return relu(x); });
+    case kTanh:
+      return run([](Vec x) { return tanh(x); });
+    case kSigmoid:
+      return run([](Vec x) { return sigmoid(x); });
+    case kExp:
+      return run([](Vec x) { return exp(x); });
   }
 }
 
@@ -80,9 +88,8 @@ static void activation_run(const OpCall& call, int32_t, int64_t begin, int64_t e
 }
 
 static void gated_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
-  with_activation(((const ActivationAttrs*)call.attrs)->fn, [&](auto f) {
-    map_pairs(call, begin, end, [=](Vec gate, Vec up) { return mul(f(gate), up); });
-  });
+  with_activation(((const ActivationAttrs*)call.attrs)->fn,
+                  [&](auto f) { map_pairs(call, begin, end, [=](Vec gate, Vec up) { return mul(f(gate), up); }); });
 }
 
 static void add_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {

@@ -1,7 +1,8 @@
-// All kernels, written once over Vec. An ISA file defines VERDANT_ISA and includes this inside its own translation unit.
+// All kernels, written once over Vec. An ISA file defines VERDANT_ISA and includes this inside its own translation
+// unit.
 #include "core/op.h"
-#include "ops/list.h"
 #include "cpu/overlays.h"
+#include "ops/list.h"
 
 #include "cpu/rows/math.h"
 

@@ -1,0 +1,71 @@
+import { ContextOverflowError, InputError, OptionError } from '../errors.js';
+import { pageTokens } from '../layers/decoder.js';
+import { blocksFor } from './kv_blocks.js';
+import type { GenerationRequest, Sequence } from './sequence.js';
+
+export interface RequestLimits {
+  readonly maxContext: number;
+  /** Sequences that run at once. */
+  readonly sequences: number;
+  /** KV blocks of the model. */
+  readonly blocks: number;
+  /** Length above which all keys of a sequence are made anew (longrope). */
+  readonly ropeSwitch: number | undefined;
+}
+
+/** Positions from here on may be written by each completion of a request: what lies before is shared for good. */
+export function forkFrom(request: GenerationRequest, ropeSwitch: number | undefined): number {
+  const crosses = ropeSwitch !== undefined && request.prompt.length + request.options.maxTokens > ropeSwitch;
+  return crosses ? 0 : request.prompt.length;
+}
+
+/** Blocks that the completions after the first need, copies of shared ones included. */
+export function forkBlocks(request: GenerationRequest, ropeSwitch: number | undefined): number {
+  const { n, maxTokens } = request.options;
+  if (n === 1) return 0;
+  const prompt = request.prompt.length;
+  const shared = Math.floor(forkFrom(request, ropeSwitch) / pageTokens);
+  return (n - 1) * (blocksFor(prompt + maxTokens) - shared) + blocksFor(prompt) - shared;
+}
+
+/** Refuses a request that could never run, however long it waits. */
+export function checkRequest(request: GenerationRequest, limits: RequestLimits): void {
+  const { prompt, options } = request;
+  if (prompt.length + options.maxTokens > limits.maxContext) {
+    throw new ContextOverflowError('prompt and maxTokens do not fit the context', {
+      expected: `at most ${limits.maxContext} tokens`,
+      found: `${prompt.length} + ${options.maxTokens}`,
+    });
+  }
+  if (options.n > limits.sequences) {
+    throw new OptionError('n is more than the sequences that run at once', {
+      name: 'n',
+      expected: `at most ${limits.sequences} (maxSequences)`,
+      found: options.n,
+    });
+  }
+  const worst = blocksFor(prompt.length + options.maxTokens) + forkBlocks(request, limits.ropeSwitch);
+  if (worst > limits.blocks) {
+    throw new ContextOverflowError('the request needs more KV blocks than there are', {
+      expected: `at most ${limits.blocks}`,
+      found: worst,
+      hint: 'Raise kvMemory, or ask for fewer completions',
+    });
+  }
+}
+
+/** Lets the request's own processor change the logits (vocab) of one draw; throws what it throws. */
+export function processLogits(s: Sequence, logits: Float32Array): void {
+  const process = s.request.options.logitsProcessor;
+  if (process === undefined) return;
+  const made: unknown = process(logits, { ids: Int32Array.from(s.ids), position: s.ids.length });
+  if (made === undefined || made === logits) return;
+  if (!(made instanceof Float32Array) || made.length !== logits.length) {
+    throw new InputError('logitsProcessor returned something else', {
+      name: 'logitsProcessor',
+      expected: `nothing, or a Float32Array of ${logits.length}`,
+      found: made instanceof Float32Array ? `one of ${made.length}` : typeof made,
+    });
+  }
+  logits.set(made);
+}
