@@ -11,7 +11,7 @@ export type {
   SamplingOptions,
   XtcOptions,
 } from './generation/options.js';
-export { type PullOptions, pull } from './hub/index.js';
+export { type PullOptions, type PullProgress, pull } from './hub/index.js';
 export type { Architecture, GgufNames } from './models/architecture.js';
 export { architectures } from './models/index.js';
 export { devices } from './runtime/devices.js';
@@ -30,5 +30,6 @@ export { builtInModel, type LoadOptions, load } from './tasks/load.js';
 export type { Session } from './tasks/session.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
 export { type TraceInputs, type TraceOptions, type TraceTensor, traceDecoder } from './tasks/trace.js';
+export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Tokenizer } from './text/tokenizer.js';

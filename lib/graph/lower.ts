@@ -1,4 +1,4 @@
-import { GraphError } from '../errors.js';
+import { GraphError, OptionError } from '../errors.js';
 import type { Graph, GraphNode, Tensor, Weight } from './graph.js';
 import type { Program, ProgramDim, ProgramLoop, ProgramNode, ProgramValue } from './program.js';
 
@@ -36,8 +36,13 @@ function neededNodes(graph: Graph, wanted: ReadonlySet<Tensor>): GraphNode[] {
   return kept.reverse();
 }
 
+const computes = ['auto', 'f32', 'bf16'];
+
 /** Lowers a graph to the program that computes `outputs`: plain data, independent of the device. */
 export function lower(graph: Graph, options: LowerOptions): Program {
+  if (options.compute !== undefined && !computes.includes(options.compute)) {
+    throw new OptionError('bad compute', { name: 'compute', expected: computes.join(', '), found: options.compute });
+  }
   const wanted = options.outputs.map((name) => {
     const value = graph.outputs.get(name);
     if (value === undefined)

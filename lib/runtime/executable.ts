@@ -34,14 +34,14 @@ export class DeviceModel {
   static async open(device: string, options: OpenOptions = {}): Promise<DeviceModel> {
     findDevice(device);
     const given = Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined));
-    return new DeviceModel(device, await native().open(device, given).catch(rethrow));
+    return new DeviceModel(device, await typed(() => native().open(device, given)));
   }
 
   /** Reads and packs the weights that the program names (once per process) and makes it runnable. */
   async compile(program: Program): Promise<Executable> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     const io: Record<string, InputArray> = {};
-    const made = await this.#native.compile(program, io).catch(rethrow);
+    const made = await typed(() => this.#native.compile(program, io));
     return new Executable(program, made, io);
   }
 
@@ -64,12 +64,17 @@ export class DeviceModel {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await this.#native.dispose().catch(rethrow);
+    await typed(() => this.#native.dispose());
   }
 }
 
-function rethrow(error: unknown): never {
-  throw fromNative(error);
+/** What a native call throws, at once or later, as its class of lib/errors.ts. */
+async function typed<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw fromNative(error);
+  }
 }
 
 /** A compiled program. Inputs are copied before `run` returns, so their arrays may be filled again at once. */
@@ -86,11 +91,7 @@ export class Executable {
 
   /** One step: sizes of the step's dims by name, input arrays by name; k > 1: that many decode steps in one call. */
   run(dims: Readonly<Record<string, number>>, inputs: Inputs, k = 1): Promise<StepResult> {
-    try {
-      return this.#native.run(this.#bind(dims, inputs), k).catch(rethrow);
-    } catch (error) {
-      return Promise.reject(fromNative(error));
-    }
+    return typed(() => this.#native.run(this.#bind(dims, inputs), k));
   }
 
   /** As `run`, but blocks the calling thread. */

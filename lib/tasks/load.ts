@@ -65,9 +65,6 @@ function checkOptions(options: LoadOptions): void {
   whole('prefillChunk', 1, 65536);
   whole('maxSequences', 1, 4096);
   whole('decodeSteps', 1, 256);
-  if (options.compute !== undefined && !['auto', 'f32', 'bf16'].includes(options.compute)) {
-    throw new OptionError('bad compute', { name: 'compute', expected: 'auto, f32 or bf16', found: options.compute });
-  }
 }
 
 /** The tokenizer of a checkpoint, or undefined where it comes without one. */

@@ -109,7 +109,10 @@ class WorkerTokenizer implements Tokenizer {
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const stream = this.stream(options);
     const pieces: string[] = [];
-    for (let i = 0; i < ids.length; i += 1) pieces.push(stream.push(ids[i] as number));
+    for (let i = 0; i < ids.length; i += 1) {
+      this.table.check(ids[i] as number);
+      pieces.push(stream.push(ids[i] as number));
+    }
     pieces.push(stream.flush());
     return pieces.join('');
   }
