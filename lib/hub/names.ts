@@ -56,7 +56,7 @@ export function requireRef(
   id: string,
   options: { readonly revision?: string; readonly gguf?: string },
 ): RepoRef & { readonly revision: string } {
-  const ref = parseRef(id);
+  const ref = typeof id === 'string' ? parseRef(id) : undefined;
   if (ref === undefined) {
     const expected = 'owner/name, owner/name@revision or owner/name:file.gguf';
     throw new OptionError('not the id of a model on the hub', { name: 'id', expected, found: id });

@@ -7,7 +7,7 @@ import { choose, shardsOf } from './choose.js';
 import { BlobChanged, fetchBlob } from './download.js';
 import { type Listing, listRepo, type RemoteFile, refreshFile } from './listing.js';
 import { type RepoRef, requireRef } from './names.js';
-import { kTiming, type PullOptions, type PullProgress, type Settings, settle, type Timing } from './settings.js';
+import { checkPullOptions, kTiming, type PullOptions, type PullProgress, type Settings, settle, type Timing } from './settings.js';
 import { openSnapshot, type Snapshot } from './snapshot.js';
 import { aborted, isUnreachable, Transport } from './transport.js';
 
@@ -41,6 +41,7 @@ export function pull(id: string, options: PullOptions = {}): Promise<Pulled> {
 
 /** `pull` with other waiting times. */
 export async function pullWith(id: string, options: PullOptions, timing: Timing): Promise<Pulled> {
+  checkPullOptions(options);
   const ref = requireRef(id, options);
   const settings = await settle(options, timing);
   const cache = repoCache(settings.cacheDir, ref.repo);

@@ -5,7 +5,7 @@ import { repoCache } from './cache.js';
 import { parseRef, requireRef } from './names.js';
 import { nearestCached, nearestPaths } from './nearest.js';
 import { pullWith } from './pull.js';
-import { kTiming, type PullOptions, settle, type Timing } from './settings.js';
+import { checkPullOptions, kTiming, type PullOptions, settle, type Timing } from './settings.js';
 import { openSnapshot } from './snapshot.js';
 import { aborted } from './transport.js';
 
@@ -20,6 +20,7 @@ export function resolveModel(pathOrId: string, options: PullOptions = {}): Promi
 
 /** `resolveModel` with other waiting times. */
 export async function resolveWith(pathOrId: string, options: PullOptions, timing: Timing): Promise<string> {
+  checkPullOptions(options);
   if (typeof pathOrId !== 'string' || pathOrId === '' || pathOrId.includes('\0')) {
     throw new ModelNotFoundError('not a path', { expected: 'a file, a folder or owner/name', found: pathOrId });
   }

@@ -89,6 +89,35 @@ function checkEndpoint(text: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
+const kinds: Readonly<Record<keyof PullOptions, 'string' | 'boolean' | 'function' | 'signal'>> = {
+  revision: 'string',
+  offline: 'boolean',
+  cacheDir: 'string',
+  endpoint: 'string',
+  token: 'string',
+  signal: 'signal',
+  onProgress: 'function',
+  gguf: 'string',
+  fetch: 'function',
+};
+
+/** Names and kinds of a caller's options. Throws `OptionError`. */
+export function checkPullOptions(options: PullOptions): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new OptionError('options of the hub', { name: 'options', expected: 'an object', found: options });
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(kinds, name)) {
+      throw new OptionError(`unknown option ${name}`, { name, expected: Object.keys(kinds).join(', ') });
+    }
+    const kind = kinds[name as keyof PullOptions];
+    if (value === undefined || (kind === 'signal' ? value instanceof AbortSignal : typeof value === kind)) continue;
+    // A token is a secret: never shown.
+    const found = name === 'token' ? typeof value : value;
+    throw new OptionError(`bad ${name}`, { name, expected: kind === 'signal' ? 'an AbortSignal' : `a ${kind}`, found });
+  }
+}
+
 /** Options completed by the environment. Throws `OptionError`. */
 export async function settle(options: PullOptions, timing: Timing): Promise<Settings> {
   const token = await findToken(options.token);

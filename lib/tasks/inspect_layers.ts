@@ -36,6 +36,8 @@ function wanted(name: string, given: boolean | readonly number[] | undefined, co
 
 /** Records what `request` names while the prompt runs once, in one step. */
 export async function traceIds(host: DecoderHost, ids: Int32Array, request: TraceRequest): Promise<Trace> {
+  if (typeof request !== 'object' || request === null)
+    throw new OptionError('trace: options', { name: 'request', expected: 'an object', found: request });
   for (const name of Object.keys(request)) {
     if (!['attentions', 'hiddenStates', 'logits'].includes(name))
       throw new OptionError(`unknown option ${name}`, { name, expected: 'attentions, hiddenStates, logits' });
@@ -44,6 +46,7 @@ export async function traceIds(host: DecoderHost, ids: Int32Array, request: Trac
   const attentions = wanted('attentions', request.attentions, layers);
   const hidden = wanted('hiddenStates', request.hiddenStates, layers + 1);
   const logits = request.logits ?? true;
+  if (typeof logits !== 'boolean') throw new OptionError('bad logits', { name: 'logits', expected: 'true or false', found: logits });
   const outputs = [
     ...(logits ? ['logits'] : []),
     ...hidden.map((i) => `hidden_states.${i}`),

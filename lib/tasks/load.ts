@@ -44,9 +44,24 @@ export function builtInModel(): string {
 }
 
 function checkOptions(options: LoadOptions): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new OptionError('load: options', { name: 'options', expected: 'an object', found: options });
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new OptionError(`unknown option ${name}`, { name, expected: known.join(', ') });
   }
+  const { signal, onProgress, device, architecture, hub } = options;
+  const must = (name: keyof LoadOptions, good: boolean, expected: string): void => {
+    if (options[name] !== undefined && !good) throw new OptionError(`bad ${name}`, { name, expected, found: options[name] });
+  };
+  must('signal', signal instanceof AbortSignal, 'an AbortSignal');
+  must('onProgress', typeof onProgress === 'function', 'a function');
+  must('device', typeof device === 'string', 'the name of a device, as devices() lists them');
+  must('hub', typeof hub === 'object' && hub !== null && !Array.isArray(hub), 'an object of options for pull()');
+  must('kvMemory', ['number', 'string'].includes(typeof options.kvMemory), "bytes, or a text such as '1GiB'");
+  const { classes, modelType, build } = architecture ?? {};
+  const named = Array.isArray(classes) && classes.every((c) => typeof c === 'string') && typeof modelType === 'string';
+  must('architecture', named && typeof build === 'function', '{ classes: string[], modelType: string, build: function }');
   if (options.task !== undefined && options.task !== 'generate') {
     throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
   }

@@ -103,6 +103,28 @@ function checkMessages(messages: readonly ChatMessage[]): void {
   });
 }
 
+const bad = (name: keyof RenderOptions, expected: string, found: unknown): OptionError =>
+  new OptionError(`render: bad ${name}`, { name, expected, found });
+
+type Checked = Required<Omit<RenderOptions, 'tools'>> & { readonly tools: readonly unknown[] | undefined };
+
+/** The options with their defaults. Throws OptionError. */
+function checkRenderOptions(options: RenderOptions): Checked {
+  if (typeof options !== 'object' || options === null) {
+    throw new OptionError('render: options', { name: 'options', expected: 'an object', found: options });
+  }
+  const { addGenerationPrompt = false, tools, variables = {}, now = new Date(), ...rest } = options;
+  const unknown = Object.keys(rest)[0];
+  if (unknown !== undefined) throw new OptionError(`render: unknown option ${unknown}`, { name: unknown });
+  if (typeof addGenerationPrompt !== 'boolean') throw bad('addGenerationPrompt', 'true or false', addGenerationPrompt);
+  if (tools !== undefined && !Array.isArray(tools)) throw bad('tools', 'a list of JSON schemas', tools);
+  const object: unknown = variables;
+  const proto: unknown = typeof object === 'object' && object !== null ? Object.getPrototypeOf(object) : undefined;
+  if (proto !== null && proto !== Object.prototype) throw bad('variables', 'a plain object', variables);
+  if (!(now instanceof Date) || Number.isNaN(now.getTime())) throw bad('now', 'a valid Date', now);
+  return { addGenerationPrompt, tools, variables, now };
+}
+
 /** Checks and holds a template; it is parsed in the worker at the first render, and kept parsed there. */
 export function compileChatTemplate(source: string, specials: ChatSpecials): ChatTemplate {
   if (typeof source !== 'string' || source.length > maxTemplateLength) {
@@ -116,9 +138,7 @@ export function compileChatTemplate(source: string, specials: ChatSpecials): Cha
     source,
     async render(messages, options = {}) {
       checkMessages(messages);
-      const { addGenerationPrompt = false, tools, variables = {}, now = new Date(), ...rest } = options;
-      const unknown = Object.keys(rest)[0];
-      if (unknown !== undefined) throw new OptionError(`render: unknown option ${unknown}`, { name: unknown });
+      const { addGenerationPrompt, tools, variables, now } = checkRenderOptions(options);
       const taken = Object.keys(variables).find((name) => reserved.has(name) || Object.hasOwn(specials.named, name));
       if (taken !== undefined)
         throw new OptionError('a variable may not replace one of the template itself', { name: taken });

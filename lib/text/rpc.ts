@@ -126,9 +126,14 @@ export class RpcWorker {
     return new Promise((resolve, reject) => {
       const request: Request = { id: this.nextId, message, limitMs, what, resolve, reject };
       this.nextId += 1;
+      // Posted first: what cannot be cloned throws here and must not wait in the queue, where nothing would answer it.
+      try {
+        worker.postMessage({ ...message, id: request.id });
+      } catch (cause) {
+        throw new InputError(`${what}: an argument is not plain data`, { cause });
+      }
       this.queue.push(request);
       worker.ref();
-      worker.postMessage({ ...message, id: request.id });
       if (this.queue.length === 1) this.arm();
     });
   }

@@ -62,6 +62,25 @@ export interface Tokenizer {
   close(): void;
 }
 
+/** Options are an object of these names, `flags` true or false. Throws OptionError. */
+function checkFlags(call: string, options: object, flags: readonly string[], others: readonly string[] = []): void {
+  if (typeof options !== 'object' || options === null)
+    throw new OptionError(`${call}: options`, { name: 'options', expected: 'an object', found: options });
+  for (const [name, value] of Object.entries(options)) {
+    if (flags.includes(name) ? value !== undefined && typeof value !== 'boolean' : !others.includes(name))
+      throw new OptionError(`${call}: ${flags.includes(name) ? 'bad' : 'unknown'} option ${name}`, {
+        name,
+        expected: flags.includes(name) ? 'true or false' : [...flags, ...others].join(', '),
+        found: value,
+      });
+  }
+}
+
+function checkIdList(call: string, ids: ArrayLike<number>): void {
+  if (Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView))) return;
+  throw new InputError(`${call}: ids`, { name: 'ids', expected: 'an array or Int32Array', found: ids });
+}
+
 /** Tokenizers that were dropped without close(): the worker frees their tables too. */
 const dropped = new FinalizationRegistry<number>((handle) => textWorker().unload(handle));
 
@@ -92,9 +111,8 @@ class WorkerTokenizer implements Tokenizer {
   }
 
   async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
-    const { specialTokens = false, addSpecial = true, ...rest } = options;
-    const unknown = Object.keys(rest)[0];
-    if (unknown !== undefined) throw new OptionError(`encode: unknown option ${unknown}`, { name: unknown });
+    checkFlags('encode', options, ['specialTokens', 'addSpecial']);
+    const { specialTokens = false, addSpecial = true } = options;
     checkText(text);
     return textWorker().encode(this.handle, [{ text, special: specialTokens }], addSpecial, false);
   }
@@ -103,10 +121,13 @@ class WorkerTokenizer implements Tokenizer {
     segments: readonly Segment[],
     options: { readonly addSpecial?: boolean } = {},
   ): Promise<Int32Array> {
+    checkFlags('encodeSegments', options, ['addSpecial']);
     return textWorker().encode(this.handle, checkSegments(segments), options.addSpecial ?? false, true);
   }
 
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    checkFlags('decode', options, ['skipSpecial']);
+    checkIdList('decode', ids);
     const stream = this.stream(options);
     const pieces: string[] = [];
     for (let i = 0; i < ids.length; i += 1) {
@@ -118,7 +139,9 @@ class WorkerTokenizer implements Tokenizer {
   }
 
   stream(options: StreamOptions = {}): DetokenizerStream {
+    checkFlags('stream', options, ['skipSpecial'], ['after']);
     const stream = new DetokenizerStream(this.table, options.skipSpecial ?? false);
+    if (options.after !== undefined) checkIdList('stream', options.after);
     if (options.after !== undefined) stream.follow(options.after);
     return stream;
   }
