@@ -76,7 +76,8 @@ async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader such as `head` has had enough.
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    note(`${colour('red', 'verdant:')} standard output: ${oneLine(error.message)}`);
+    process.exit(1);
   });
   const signal = interruptible();
   const program = buildProgram();

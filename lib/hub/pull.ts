@@ -7,7 +7,15 @@ import { choose, shardsOf } from './choose.js';
 import { BlobChanged, fetchBlob } from './download.js';
 import { type Listing, listRepo, type RemoteFile, refreshFile } from './listing.js';
 import { type RepoRef, requireRef } from './names.js';
-import { checkPullOptions, kTiming, type PullOptions, type PullProgress, type Settings, settle, type Timing } from './settings.js';
+import {
+  checkPullOptions,
+  kTiming,
+  type PullOptions,
+  type PullProgress,
+  type Settings,
+  settle,
+  type Timing,
+} from './settings.js';
 import { openSnapshot, type Snapshot } from './snapshot.js';
 import { aborted, isUnreachable, Transport } from './transport.js';
 

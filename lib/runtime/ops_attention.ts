@@ -216,7 +216,7 @@ function frequenciesOf(options: RopeOptions, headDim: number): Float32Array {
   const dims = checkInteger(
     'rope',
     'dims',
-    options.dims ?? (options.invFreq === undefined ? headDim : 2 * options.invFreq.length),
+    options.dims ?? (options.invFreq instanceof Float32Array ? 2 * options.invFreq.length : headDim),
     2,
   );
   if (dims % 2 !== 0 || dims > headDim)
@@ -251,12 +251,14 @@ export async function rope<R extends 2 | 3>(
   checkOptions('rope', options, ['theta', 'invFreq', 'dims', 'interleaved', 'attentionScaling']);
   checkArray('rope', 'x', x, [2, 3]);
   const [rows, headDim] = [x.shape[0], x.shape.at(-1)!];
-  const bad = Array.from(positions).find((p) => !Number.isInteger(p) || Math.abs(p) > 2147483647);
-  if (positions.length !== rows || bad !== undefined) {
+  const listed = positions instanceof Int32Array || Array.isArray(positions);
+  const at = listed && positions.length === rows ? Int32Array.from(positions) : undefined;
+  const bad = at === undefined ? -1 : at.findIndex((p, i) => p !== positions[i]);
+  if (at === undefined || bad >= 0) {
     throw new InputError('rope: positions', {
       name: 'positions',
       expected: `${rows} integers of 32 bits`,
-      found: bad ?? `${positions.length} entries`,
+      found: bad >= 0 ? positions[bad] : listed ? `${positions.length} entries` : positions,
     });
   }
   const interleaved = checkFlag('rope', 'interleaved', options.interleaved ?? false);
@@ -277,7 +279,7 @@ export async function rope<R extends 2 | 3>(
       dims: ['rows', 'cols'],
       sizes: [rows, x.shape.slice(1).reduce((a, b) => a * b, 1)],
     },
-    positions: { dtype: 'i32', data: Int32Array.from(positions), dims: ['rows'], sizes: [rows] },
+    positions: { dtype: 'i32', data: at, dims: ['rows'], sizes: [rows] },
     inv_freq: { dtype: 'f32', data: frequencies, dims: ['variants', 'half'], sizes: [1, frequencies.length] },
   };
   const nodes: CallNode[] = [

@@ -115,12 +115,16 @@ export async function callNodes(
   const entry = entryOf(device, nodes, operands);
   const sizes: Record<string, number> = { ...more };
   for (const o of Object.values(operands)) for (const [i, d] of o.dims.entries()) sizes[d] = o.sizes[i]!;
-  let inputs = Object.fromEntries(Object.entries(operands).map(([name, o]) => [name, o.data]));
+  // Native code takes plain memory only: what another thread can write is copied first.
+  const plain = (d: InputArray): InputArray => (d.buffer instanceof ArrayBuffer ? d : d.slice());
+  let inputs = Object.fromEntries(Object.entries(operands).map(([name, o]) => [name, plain(o.data)]));
   entry.running++;
   try {
     let executable = entry.executable;
     if (executable === undefined) {
-      inputs = Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, data.slice()]));
+      inputs = Object.fromEntries(
+        Object.entries(inputs).map(([name, data]) => [name, data.length === 0 ? data : data.slice()]),
+      );
       executable = await entry.ready;
     }
     const { outputs } = await executable.run(sizes, inputs);

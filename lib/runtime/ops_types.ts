@@ -25,19 +25,22 @@ type Nested1 = readonly number[];
 type Nested2 = readonly Nested1[];
 type Nested3 = readonly Nested2[];
 
+/** Unlike `every`, this also sees the holes of a list. */
+const holdsNumbers = (list: readonly unknown[]): boolean => list.findIndex((v) => typeof v !== 'number') < 0;
+
 function isFlat(x: unknown): x is Float32Array | readonly number[] {
-  return x instanceof Float32Array || (Array.isArray(x) && x.every((v) => typeof v === 'number'));
+  return x instanceof Float32Array || (Array.isArray(x) && holdsNumbers(x));
 }
 
 /** Shape of nested lists; throws where they are ragged or hold something else than numbers. */
 function flatten(nested: unknown, into: number[], depth = 0): number[] {
   if (!Array.isArray(nested)) throw new InputError('array: nested lists must hold numbers', { found: typeof nested });
-  if (nested.every((v) => typeof v === 'number')) {
+  if (holdsNumbers(nested)) {
     for (const v of nested) into.push(v as number);
     return [nested.length];
   }
   if (depth > 2) throw new InputError('array: lists nested too deeply', { expected: 'at most 4 dims' });
-  const shapes = nested.map((part) => flatten(part, into, depth + 1));
+  const shapes = Array.from(nested as readonly unknown[], (part) => flatten(part, into, depth + 1));
   const odd = shapes.find((s) => s.join() !== shapes[0]!.join());
   if (odd !== undefined)
     throw new InputError('array: nested lists differ in length', { expected: shapes[0], found: odd });
@@ -59,6 +62,8 @@ export function array(given: unknown, shape?: readonly number[]): NdArray {
     const found = given instanceof Float32Array ? [given.length] : flatten(given, into);
     made = { data: given instanceof Float32Array ? given : Float32Array.from(into), shape: found };
   } else {
+    if (!Array.isArray(shape))
+      throw new InputError('array: shape', { name: 'shape', expected: 'a list of 1 to 4 sizes', found: shape });
     if (!isFlat(given))
       throw new InputError('array: data', { expected: 'a Float32Array or a list of numbers', found: typeof given });
     made = { data: given instanceof Float32Array ? given : Float32Array.from(given), shape: [...shape] };
@@ -70,7 +75,7 @@ export function array(given: unknown, shape?: readonly number[]): NdArray {
 export function checkArray(op: string, name: string, x: unknown, ranks: readonly number[]): NdArray {
   const where = `${op}: ${name}`;
   const { data, shape } = (typeof x === 'object' && x !== null ? x : {}) as { data?: unknown; shape?: unknown };
-  if (!(data instanceof Float32Array) || !Array.isArray(shape)) {
+  if (!(data instanceof Float32Array) || !ArrayBuffer.isView(data) || !Array.isArray(shape)) {
     throw new InputError(`${where} is not an array`, {
       name,
       expected: '{ data: Float32Array, shape }, as array() makes it',

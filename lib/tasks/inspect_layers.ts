@@ -46,7 +46,8 @@ export async function traceIds(host: DecoderHost, ids: Int32Array, request: Trac
   const attentions = wanted('attentions', request.attentions, layers);
   const hidden = wanted('hiddenStates', request.hiddenStates, layers + 1);
   const logits = request.logits ?? true;
-  if (typeof logits !== 'boolean') throw new OptionError('bad logits', { name: 'logits', expected: 'true or false', found: logits });
+  if (typeof logits !== 'boolean')
+    throw new OptionError('bad logits', { name: 'logits', expected: 'true or false', found: logits });
   const outputs = [
     ...(logits ? ['logits'] : []),
     ...hidden.map((i) => `hidden_states.${i}`),

@@ -43,7 +43,8 @@ export function builtInModel(): string {
   return fileURLToPath(new URL('../../models/verdant-tiny', import.meta.url));
 }
 
-function checkOptions(options: LoadOptions): void {
+/** Names, kinds and ranges of the options. Throws OptionError. */
+export function checkOptions(options: LoadOptions): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new OptionError('load: options', { name: 'options', expected: 'an object', found: options });
   }
@@ -52,7 +53,8 @@ function checkOptions(options: LoadOptions): void {
   }
   const { signal, onProgress, device, architecture, hub } = options;
   const must = (name: keyof LoadOptions, good: boolean, expected: string): void => {
-    if (options[name] !== undefined && !good) throw new OptionError(`bad ${name}`, { name, expected, found: options[name] });
+    if (options[name] !== undefined && !good)
+      throw new OptionError(`bad ${name}`, { name, expected, found: options[name] });
   };
   must('signal', signal instanceof AbortSignal, 'an AbortSignal');
   must('onProgress', typeof onProgress === 'function', 'a function');
@@ -61,7 +63,11 @@ function checkOptions(options: LoadOptions): void {
   must('kvMemory', ['number', 'string'].includes(typeof options.kvMemory), "bytes, or a text such as '1GiB'");
   const { classes, modelType, build } = architecture ?? {};
   const named = Array.isArray(classes) && classes.every((c) => typeof c === 'string') && typeof modelType === 'string';
-  must('architecture', named && typeof build === 'function', '{ classes: string[], modelType: string, build: function }');
+  must(
+    'architecture',
+    named && typeof build === 'function',
+    '{ classes: string[], modelType: string, build: function }',
+  );
   if (options.task !== undefined && options.task !== 'generate') {
     throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
   }

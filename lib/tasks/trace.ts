@@ -1,12 +1,13 @@
 import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
 import { blocksFor, KvBlocks } from '../engine/kv_blocks.js';
 import { packStep } from '../engine/step_inputs.js';
-import { InputError } from '../errors.js';
+import { InputError, OptionError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import { pageTokens } from '../layers/decoder.js';
 import type { Architecture } from '../models/architecture.js';
 import { DeviceModel, type Executable } from '../runtime/executable.js';
 import type { Checkpoint } from '../weights/types.js';
+import { checkOptions, type LoadOptions } from './load.js';
 
 /** A float tensor with its shape, row-major. */
 export interface TraceTensor {
@@ -38,11 +39,46 @@ interface Row {
   readonly ropeLength: number;
 }
 
-function readRows(inputs: TraceInputs, built: BuiltDecoder): { rows: Row[]; batch: number; length: number } {
-  const [batch, length] = inputs.inputIds.shape;
-  if (inputs.inputIds.shape.length !== 2 || batch === undefined || length === undefined) {
-    throw new InputError('input_ids must be (batch, length)', { found: inputs.inputIds.shape });
+/** Every input is a (batch, length) list of numbers of its shape. Throws InputError. */
+function checkInputs(inputs: TraceInputs): void {
+  if (typeof inputs !== 'object' || inputs === null) throw new InputError('no inputs', { found: inputs });
+  const { inputIds, attentionMask, positionIds, ...rest } = inputs;
+  const unknown = Object.keys(rest)[0];
+  if (unknown !== undefined)
+    throw new InputError(`unknown input ${unknown}`, { expected: 'inputIds, attentionMask, positionIds' });
+  for (const [name, t] of Object.entries({
+    input_ids: inputIds,
+    attention_mask: attentionMask,
+    position_ids: positionIds,
+  })) {
+    if (t === undefined && name !== 'input_ids') continue;
+    const { shape, data } = (t ?? {}) as { shape?: unknown; data?: unknown };
+    if (!Array.isArray(shape) || shape.length !== 2 || !shape.every((n) => Number.isSafeInteger(n) && n > 0))
+      throw new InputError(`${name} must be (batch, length)`, { name, expected: 'two sizes from 1', found: shape });
+    const listed = Array.isArray(data) || (ArrayBuffer.isView(data) && !(data instanceof DataView));
+    const count = listed ? (data as unknown as ArrayLike<number>).length : undefined;
+    if (count !== shape[0] * shape[1])
+      throw new InputError(`${name} must hold one number for each place of its shape`, {
+        name,
+        expected: shape[0] * shape[1],
+        found: count ?? data,
+      });
   }
+}
+
+function checkTraceOptions(options: TraceOptions): void {
+  if (typeof options !== 'object' || options === null)
+    throw new OptionError('trace: options', { name: 'options', expected: 'an object', found: options });
+  const known = ['device', 'threads', 'compute', 'architecture'];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new OptionError(`trace: unknown option ${unknown}`, { name: unknown, expected: known.join(', ') });
+  checkOptions(options as LoadOptions);
+}
+
+function readRows(inputs: TraceInputs, built: BuiltDecoder): { rows: Row[]; batch: number; length: number } {
+  checkInputs(inputs);
+  const [batch, length] = inputs.inputIds.shape as readonly [number, number];
   for (const [name, t] of [
     ['attention_mask', inputs.attentionMask],
     ['position_ids', inputs.positionIds],
@@ -54,7 +90,12 @@ function readRows(inputs: TraceInputs, built: BuiltDecoder): { rows: Row[]; batc
   const rows = Array.from({ length: batch }, (_, b) => {
     const at = (t: { readonly data: ArrayLike<number> } | undefined, c: number): number | undefined =>
       t === undefined ? undefined : Number(t.data[b * length + c]);
-    const kept = Array.from({ length }, (_, c) => c).filter((c) => (at(inputs.attentionMask, c) ?? 1) !== 0);
+    const kept = Array.from({ length }, (_, c) => c).filter((c) => {
+      const seen = at(inputs.attentionMask, c) ?? 1;
+      if (seen !== 0 && seen !== 1)
+        throw new InputError(`attention_mask[${b}, ${c}]`, { name: 'attention_mask', expected: '0 or 1', found: seen });
+      return seen === 1;
+    });
     const ids = kept.map((c) => at(inputs.inputIds, c)!);
     const positions = kept.map((c) => at(inputs.positionIds, c) ?? c);
     if (kept.length === 0) throw new InputError(`row ${b} of the batch is wholly masked`);
@@ -114,6 +155,7 @@ export async function traceDecoder(
   inputs: TraceInputs,
   options: TraceOptions = {},
 ): Promise<Map<string, TraceTensor>> {
+  checkTraceOptions(options);
   const built = buildCheckpoint(checkpoint, options.architecture);
   const { rows, batch, length } = readRows(inputs, built);
   const blocks = blocksFor(length);

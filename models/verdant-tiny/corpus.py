@@ -13,7 +13,7 @@ from words import LEX, expand, person, tidy
 
 USER, ASSISTANT, SYSTEM, END, BOS, EOS = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<s>", "</s>"
 SPECIALS = ["<unk>", BOS, EOS, SYSTEM, USER, ASSISTANT, END]
-SHARES = {"story": 34, "chat": 16, "tale": 6, "mystery": 24, "sense": 3, "game": 17}
+SHARES = {"story": 30, "chat": 17, "tale": 6, "mystery": 32, "sense": 3, "game": 12}
 EARLY = {"game": 45, "mystery": 35, "story": 12, "chat": 8}  # the first part of training: learn to look back
 
 

@@ -79,7 +79,7 @@ LEX: dict[str, list[str]] = {
 PRONOUNS = {"m": ("he", "him", "his", "himself"), "f": ("she", "her", "her", "herself")}
 _ALT = re.compile(r"\[([^\[\]{}]*(?:\{\w+\}[^\[\]{}]*)*)\]")
 # a lower-case letter at the start, after a full stop, or after a quote that opens a sentence
-_START = re.compile(r"(^\"?|[.!?] \"?|[.!?]\" \"|: \"|said, \")([a-z])")
+_START = re.compile(r"(^\"?|[.!?] \"?|[.!?]\" \"|: \")([a-z])")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -107,7 +107,7 @@ def _fill(key: str, ctx: dict, rng: random.Random) -> str:
 def tidy(text: str) -> str:
     """a/an, single spaces, a capital at every sentence start and after an opening quote."""
     text = re.sub(r"\s+", " ", text).strip()
-    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU]|honest|hour)", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=(?!uni|use|one)[aeiouAEIOU]|honest|hour)", r"\1n ", text)
     text = _START.sub(lambda m: m.group(1) + m.group(2).upper(), text)
     return text
 

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { root, temporaryFolder, verdant } from './cli.js';
 
 const commands = ['run', 'chat', 'inspect', 'graph', 'trace', 'pull', 'doctor'];
@@ -66,6 +67,19 @@ describe('verdant', () => {
     const made = await verdant(args);
     expect(made.stderr).toMatch(message);
     expect(made).toMatchObject({ code: 2, stdout: '' });
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('says that standard output is full, without a stack', async () => {
+    const out = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(out));
+    const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), '--help'], {
+      stdio: ['ignore', out, 'pipe'],
+    });
+    let stderr = '';
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(stderr).toMatch(/^verdant: standard output: ENOSPC.*\n$/);
+    expect(code).toBe(1);
   });
 
   it('prints the stack of an error only with --debug', async () => {

@@ -316,6 +316,8 @@ describe('bad calls', () => {
     ['a bias of wrong shape', () => attention(x, x, x, { bias: array([[1]]) }), InputError, /bias/],
     ['positions of wrong length', () => ops.rope(array([[1, 2]]), [0, 1]), InputError, /positions/],
     ['a fractional position', () => ops.rope(array([[1, 2]]), [0.5]), InputError, /positions/],
+    ['a list of positions that only claims a length', () => ops.rope(x, any({ length: 1e9 })), InputError, /positions/],
+    ['no frequencies', () => ops.rope(array([[1, 2]]), [0], { invFreq: any(null) }), OptionError, /invFreq/],
     ['odd dims', () => ops.rope(x, [0, 1]), OptionError, /dims/],
     [
       'theta and frequencies',
@@ -339,5 +341,13 @@ describe('bad calls', () => {
     expect(() => array(any([['a']]))).toThrow(InputError);
     expect(() => array([1, 2, 3], [2, 2])).toThrow(/expected 4; found 3/);
     expect(() => array(any(3), [1])).toThrow(InputError);
+    expect(() => array(Float32Array.of(1), any(null))).toThrow(InputError);
+    // biome-ignore lint/suspicious/noSparseArray: the hole is what is refused
+    expect(() => array([1, , 3] as number[])).toThrow(InputError);
+  });
+
+  it('memory that threads share is copied, at the first call and at later ones', async () => {
+    const data = new Float32Array(new SharedArrayBuffer(8));
+    for (let i = 0; i < 2; i++) expect([...(await softmax(array(data, [1, 2]))).data]).toEqual([0.5, 0.5]);
   });
 });

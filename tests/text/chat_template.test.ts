@@ -108,3 +108,22 @@ describe('limits', () => {
     expect(joined(await template.render(user('a'), { now: new Date(2024, 6, 26) }))).toBe('26 Jul 2024');
   });
 });
+
+describe('arguments that no thread can be sent', () => {
+  const template = compileChatTemplate('{{ messages[0].content }}', specials);
+  it('are refused by name, and renders behind them still answer', async () => {
+    const bad: [string, unknown][] = [
+      ['addGenerationPrompt', () => 1],
+      ['addGenerationPrompt', Symbol('s')],
+      ['now', 5],
+      ['variables', null],
+      ['tools', {}],
+    ];
+    for (const [name, value] of bad) {
+      const rendered = template.render(user('x'), { [name]: value } as never);
+      await expect(rendered).rejects.toThrow(new RegExp(`bad ${name}; expected`));
+    }
+    await expect(template.render(user('x'), null as never)).rejects.toThrow(OptionError);
+    expect(joined(await template.render(user('behind')))).toBe('behind');
+  });
+});

@@ -7,6 +7,7 @@ import { InputError, ModelNotFoundError, OptionError, TokenizerError, Unsupporte
 import { cleanUpSpaces, DetokenizerStream, TokenTable, unfinishedTail } from '../../lib/text/detokenizer.js';
 import { hasNestedRepetition } from '../../lib/text/patterns.js';
 import type { TableData } from '../../lib/text/protocol.js';
+import { textWorker } from '../../lib/text/text_worker.js';
 import { loadTokenizer, type Tokenizer } from '../../lib/text/tokenizer.js';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
@@ -292,5 +293,26 @@ describe('config files beside tokenizer.json', () => {
     expect(Array.from(await tok.encode('<think><|extra|>', { addSpecial: false }))).toContain(501);
     expect(Array.from(await tok.encode('<think><|extra|>', { addSpecial: false }))).not.toContain(500);
     expect(tok.decode(await tok.encode('yes .', { addSpecial: false }))).toBe('yes.');
+  });
+});
+
+describe('arguments that no thread can be sent', () => {
+  it('are refused, and requests behind them still answer', async () => {
+    const worker = textWorker();
+    const { handle } = await worker.load({ folder: join(fixtures, 'byte_bpe') });
+    const unclonable = worker.encode(handle, [{ text: 'x', special: (() => 1) as never }], true, false);
+    await expect(unclonable).rejects.toThrow(InputError);
+    expect((await worker.encode(handle, [{ text: 'x', special: false }], true, false)).length).toBeGreaterThan(0);
+    worker.unload(handle);
+  });
+  it('encode and decode check their options', async () => {
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, 'byte_bpe') });
+    await expect(tokenizer.encode('x', null as never)).rejects.toThrow(OptionError);
+    await expect(tokenizer.encode('x', { addSpecial: 1 } as never)).rejects.toThrow(
+      /addSpecial; expected true or false/,
+    );
+    expect(() => tokenizer.decode(5 as never)).toThrow(InputError);
+    expect(() => tokenizer.decode([1], { skip: true } as never)).toThrow(OptionError);
+    tokenizer.close();
   });
 });
