@@ -58,14 +58,17 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
 export function processLogits(s: Sequence, logits: Float32Array): void {
   const process = s.request.options.logitsProcessor;
   if (process === undefined) return;
-  const made: unknown = process(logits, { ids: Int32Array.from(s.ids), position: s.ids.length });
-  if (made === undefined || made === logits) return;
-  if (!(made instanceof Float32Array) || made.length !== logits.length) {
+  // A copy: a processor may write or detach all of its memory without reaching its neighbours' logits.
+  const own = logits.slice();
+  const made: unknown = process(own, { ids: Int32Array.from(s.ids), position: s.ids.length });
+  if (made instanceof Promise) made.catch(() => undefined); // refused below
+  const changed = made === undefined ? own : made;
+  if (!(changed instanceof Float32Array) || changed.length !== logits.length) {
     throw new InputError('logitsProcessor returned something else', {
       name: 'logitsProcessor',
       expected: `nothing, or a Float32Array of ${logits.length}`,
-      found: made instanceof Float32Array ? `one of ${made.length}` : typeof made,
+      found: changed instanceof Float32Array ? `one of ${changed.length}` : typeof changed,
     });
   }
-  logits.set(made);
+  logits.set(changed);
 }

@@ -95,6 +95,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   #first: number | undefined;
   #last = 0;
   #error: unknown;
+  #failed = false;
   #over = false;
   #left = false;
   #detach: () => void = () => undefined;
@@ -126,7 +127,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
         if (this.#over) break;
         await new Promise<void>((resolve) => this.#notify.push(resolve));
       }
-      if (this.#error !== undefined) throw this.#error;
+      if (this.#failed) throw this.#error;
     } finally {
       if (!this.#over) this.#leave();
     }
@@ -140,7 +141,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   /** Everything about the finished generation. */
   async result(): Promise<GenerationResult> {
     while (!this.#over) await new Promise<void>((resolve) => this.#notify.push(resolve));
-    if (this.#error !== undefined) throw this.#error;
+    if (this.#failed) throw this.#error;
     const start = this.#start!;
     const completions = this.#streams.map((s) => this.#completion(s, start));
     const tokens = this.#streams.reduce((n, s) => n + s.ids.length, 0);
@@ -217,6 +218,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   fail(error: unknown): void {
     if (this.#over) return;
     this.#error = error;
+    this.#failed = true;
     this.#end();
   }
 

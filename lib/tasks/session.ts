@@ -2,6 +2,7 @@ import { newRetained, type Retained } from '../engine/sequence.js';
 import { DisposedError, InputError } from '../errors.js';
 import type { GenerateOptions } from '../generation/options.js';
 import type { ChatMessage, RenderOptions } from '../text/chat_template.js';
+import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
 import type { Prompt, TextModel } from './text_model.js';
 
@@ -35,6 +36,7 @@ export class Session {
 
   /** Says something and returns the answer as it comes; both join `messages` when the answer is complete. */
   chat(message: string | ChatMessage, options: GenerateOptions & RenderOptions = {}): Generation {
+    checkObject('options', options);
     const said: ChatMessage = typeof message === 'string' ? { role: 'user', content: message } : message;
     const { tools, variables, now, ...rest } = options;
     const render = Object.fromEntries(

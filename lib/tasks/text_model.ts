@@ -10,6 +10,7 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import { Pacer } from '../weights/files.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
+import { checkObject } from './arguments.js';
 import { Generation } from './generation.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
 import { Session } from './session.js';
@@ -63,6 +64,7 @@ export class TextModel {
 
   /** Answers a conversation through the checkpoint's chat template. */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
+    checkObject('options', options);
     const { tools, variables, now, addGenerationPrompt, ...rest } = options;
     const render = { tools, variables, now, addGenerationPrompt: addGenerationPrompt ?? true };
     const given = Object.fromEntries(Object.entries(render).filter(([, v]) => v !== undefined)) as RenderOptions;
@@ -72,6 +74,7 @@ export class TextModel {
   /** A conversation whose KV cache is kept from turn to turn. Dispose it to give the blocks back. */
   session(options: { readonly system?: string } = {}): Session {
     this.#check();
+    checkObject('options', options, ['system']);
     return new Session(this, options.system);
   }
 
@@ -81,6 +84,10 @@ export class TextModel {
     options: { readonly logits?: 'all' | 'last'; readonly signal?: AbortSignal } = {},
   ): Promise<ForwardResult> {
     this.#check();
+    checkObject('input', input, ['inputIds']);
+    checkObject('options', options, ['logits', 'signal']);
+    if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
+      throw new OptionError('bad signal', { name: 'signal', expected: 'an AbortSignal', found: options.signal });
     const which = options.logits ?? 'all';
     if (which !== 'all' && which !== 'last')
       throw new OptionError('bad logits', { name: 'logits', expected: "'all' or 'last'", found: which });
