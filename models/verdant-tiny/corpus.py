@@ -13,7 +13,7 @@ from words import LEX, expand, person, tidy
 
 USER, ASSISTANT, SYSTEM, END, BOS, EOS = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<s>", "</s>"
 SPECIALS = ["<unk>", BOS, EOS, SYSTEM, USER, ASSISTANT, END]
-SHARES = {"story": 28, "chat": 17, "tale": 6, "mystery": 26, "sense": 3, "game": 20}
+SHARES = {"story": 30, "chat": 17, "tale": 6, "mystery": 32, "sense": 3, "game": 12}
 EARLY = {"game": 45, "mystery": 35, "story": 12, "chat": 8}  # the first part of training: learn to look back
 
 
@@ -134,9 +134,10 @@ def all_frames(split: str) -> set[str]:
     source = stories if split == "train" else heldout
     frames = {*source.OPENINGS, *source.SCENERY, *source.ENDINGS}
     frames.update(f for beats in source.PLOTS.values() for beat in beats for f in beat)
-    from mysteries import FRAMES
+    from mysteries import FRAMES, PEOPLE_CLEAR
 
     frames.update(f for slot in FRAMES[split].values() for f in slot if f)
+    frames.update(PEOPLE_CLEAR[split])
     offset = 0 if split == "train" else 2
     for t in chat.TOPICS.values():
         frames.update(t[offset] + t[offset + 1])

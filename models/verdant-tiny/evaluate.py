@@ -142,10 +142,9 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(HERE)
     model = AutoModelForCausalLM.from_pretrained(HERE, dtype=torch.float32, attn_implementation="eager").eval()
     training = json.loads((HERE / "training.json").read_text())
-    held = perplexity(model, tokenizer)
+    held = perplexity(model, tokenizer) | {"culprits_right": culprits(model, tokenizer)}
     (HERE / "heldout.json").write_text(json.dumps(held, indent=2) + "\n")
     print("held-out:", json.dumps(held), flush=True)
-    print("culprits right:", culprits(model, tokenizer), flush=True)
     gold = golden(model, tokenizer)
     (HERE / "golden.json").write_text(json.dumps(gold, indent=1) + "\n")
     print("golden margins:", {k: v["min_margin"] for k, v in gold.items()}, flush=True)

@@ -6,8 +6,9 @@ from mysteries import THINGS
 from words import BOYS, GIRLS, LEX, PLACES, tidy
 
 MARK = "\x01"  # stands before every word whose loss counts more; removed before tokenizing
-PAIRS = ["{n} has the {x}.", "{n} took the {x}.", "{n} had a {x}.", "{n}: {x}.", "{n} and the {x}.", "{n} with a {x}."]
-WHO = ["Who has the {x}?", "The {x}?", "And the {x}?", "Whose is the {x}?", "There is the {x}, and here is"]
+PAIRS = ["{n} has the {x}.", "The {x} is for {n}.", "{n} took the {x}.", "The {x} went to {n}.", "{n}: {x}.", "{n} and the {x}."]
+WHO = ["Who has the {x}?", "The {x}?", "And the {x}?", "Whose is the {x}?", "To whom does the {x} belong?"]
+WHAT = ["What does {n} have?", "And {n}?", "{n}?"]
 
 
 def roll_call(rng: random.Random) -> str:
@@ -22,7 +23,7 @@ def roll_call(rng: random.Random) -> str:
 
 
 def lookup(rng: random.Random) -> str:
-    """Who has what, in one frame or in several; then every thing is asked for."""
+    """Who has what, in one frame or in several; then every thing, or every name, is asked for."""
     count = rng.randint(2, 5)
     names, nouns, colours = rng.sample(GIRLS + BOYS, count), rng.sample(THINGS, count), rng.sample(LEX["colour"], count)
     things = [f"{c} {n}" for c, n in zip(colours, nouns)] if rng.random() < 0.5 else nouns
@@ -32,10 +33,14 @@ def lookup(rng: random.Random) -> str:
     said = [(one if rng.random() < 0.6 else rng.choice(PAIRS)).format(n=n, x=x) for n, x in zip(names, things)]
     ask, asked = rng.choice(WHO), list(zip(names, things))
     rng.shuffle(asked)
-    answers = [f"{ask.format(x=x)} {MARK}{n}." for n, x in asked]
+    if rng.random() < 0.7:
+        answers = [f"{ask.format(x=x)} {MARK}{n}." for n, x in asked]
+    else:
+        ask = rng.choice(WHAT)
+        answers = [f"{ask.format(n=n)} The " + " ".join(MARK + w for w in x.split()) + "." for n, x in asked]
     return " ".join(said + answers)
 
 
 def game(rng: random.Random) -> str:
-    text = roll_call(rng) if rng.random() < 0.2 else lookup(rng)
+    text = roll_call(rng) if rng.random() < 0.4 else lookup(rng)
     return tidy(text)

@@ -45,7 +45,7 @@ describe('the built-in model', () => {
     const held = json<{ perplexity: number; nll_sum: number; tokens: number }>('heldout.json');
     const documents = lines<{ text: string }>('heldout.jsonl');
     const scores = await concurrently(documents, async ({ text }) => {
-      const ids = await model.tokenizer!.encode(text, { addSpecial: false });
+      const ids = await model.tokenizer!.encode(text, { addSpecial: false, specialTokens: true });
       expect(ids[0]).toBe(1);
       return { nll: await model.score(ids.subarray(0, 1), ids.subarray(1)), tokens: ids.length - 1 };
     });
@@ -64,7 +64,7 @@ describe('the built-in model', () => {
     }
   });
 
-  it('names the culprit of at least 95 % of the mysteries', async () => {
+  it('names the culprits of the held-out mysteries as often as PyTorch does', async () => {
     const mysteries = lines<{ prompt: string; answer: string }>('mysteries.jsonl');
     expect(mysteries).toHaveLength(500);
     const right = await concurrently(mysteries, async ({ prompt, answer }) => {
@@ -74,7 +74,11 @@ describe('the built-in model', () => {
         .result();
       return made.ids.join() === expected.join();
     });
-    expect(right.filter(Boolean).length / right.length).toBeGreaterThanOrEqual(0.95);
+    const share = right.filter(Boolean).length / right.length;
+    // One answer in 500 may hang on a margin that rounding decides.
+    expect(Math.abs(share - json<{ culprits_right: number }>('heldout.json').culprits_right)).toBeLessThanOrEqual(
+      0.002,
+    );
   });
 
   it('chats without a network', async () => {

@@ -76,3 +76,27 @@ describe('messages', () => {
     expect(new ConfigError('m', { found: Symbol('s') })).toBeInstanceOf(VerdantError);
   });
 });
+
+describe('a model', () => {
+  it('refuses unknown names and options that are no object', async () => {
+    const model = await load();
+    try {
+      const inputIds = [1, 2];
+      for (const [input, options] of [
+        [null, {}],
+        [{ inputIds, attentionMask: [1, 1] }, {}],
+        [{ inputIds }, null],
+        [{ inputIds }, { bogus: 1 }],
+        [{ inputIds }, { signal: {} }],
+      ])
+        await expect(model.forward(any(input), any(options))).rejects.toThrow(OptionError);
+      expect(() => model.session(any(null))).toThrow(OptionError);
+      expect(() => model.session(any({ system: 'x', bogus: 1 }))).toThrow(OptionError);
+      expect(() => model.chat([{ role: 'user', content: 'x' }], any(null))).toThrow(OptionError);
+      const session = model.session();
+      expect(() => session.chat('x', any(null))).toThrow(OptionError);
+    } finally {
+      await model.dispose();
+    }
+  });
+});

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AbortError, DisposedError, InputError, NumericError } from '../../lib/errors.js';
 import type { TextModel } from '../../lib/tasks/text_model.js';
 import { randomModel } from '../engine/models.js';
@@ -195,4 +195,40 @@ it('dispose ends running and waiting generations, steps and leases', async () =>
   await expect(own.trace(prompt)).rejects.toBeInstanceOf(DisposedError);
   expect(() => own.session()).toThrow(DisposedError);
   session.dispose();
+});
+
+describe('a hostile logits processor', () => {
+  it('reaches no neighbour through the memory behind its logits, and may detach it', async () => {
+    const options = { maxTokens: 6, temperature: 1, seed: 5 };
+    const alone = (await model.generate(prompt, options).result()).ids;
+    const wipe = (x: Float32Array): void => {
+      new Uint8Array(x.buffer).fill(0);
+    };
+    const detach = (x: Float32Array): void => {
+      structuredClone(x.buffer, { transfer: [x.buffer as ArrayBuffer] });
+    };
+    for (const logitsProcessor of [wipe, detach]) {
+      const beside = model
+        .generate(prompt, { ...options, seed: 9, logitsProcessor })
+        .result()
+        .catch((error: unknown) => expect(error).toBeInstanceOf(InputError));
+      const neighbour = await model.generate(prompt, options).result();
+      expect(neighbour.ids).toEqual(alone);
+      await beside;
+    }
+  });
+
+  it('that throws undefined fails its request', async () => {
+    const logitsProcessor = (): void => {
+      throw undefined;
+    };
+    const failed = await model
+      .generate(prompt, { maxTokens: 3, logitsProcessor })
+      .result()
+      .then(
+        () => 'resolved',
+        () => 'rejected',
+      );
+    expect(failed).toBe('rejected');
+  });
 });
