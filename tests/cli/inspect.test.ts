@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { devices } from '../../lib/runtime/devices.js';
@@ -45,7 +45,9 @@ describe('verdant inspect', () => {
       '64',
     ]);
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^compute +f32: 43 linears$/m);
+    const { num_hidden_layers: layers } = JSON.parse(readFileSync('models/verdant-tiny/config.json', 'utf8'));
+    // q, k, v, o, gate, up and down of each layer, and the head.
+    expect(stdout).toMatch(new RegExp(`^compute +f32: ${7 * layers + 1} linears$`, 'm'));
     expect(stdout).toMatch(/^context +64 tokens$/m);
     expect(stdout).toMatch(/^chat template +\S+, sha256 [0-9a-f]{64}$/m);
     expect(stdout).toMatch(/^generation .*doSample true, temperature 0\.7/m);

@@ -13,8 +13,8 @@ if (state === 'loading') {
   let told = false;
   const loading = verdant.load(path, {
     maxContext: 64,
-    onProgress: ({ done, total }) => {
-      if (told || done === 0 || done === total) return;
+    onProgress: ({ done }) => {
+      if (told || done === 0) return;
       told = true;
       end();
     },
