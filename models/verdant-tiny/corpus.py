@@ -8,33 +8,14 @@ import facts
 import heldout
 import stories
 from games import MARK, game
-from mysteries import mystery
+from mysteries import FRAMES, mystery
+from scenes import scene
 from words import LEX, expand, person, tidy
 
 USER, ASSISTANT, SYSTEM, END, BOS, EOS = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<s>", "</s>"
 SPECIALS = ["<unk>", BOS, EOS, SYSTEM, USER, ASSISTANT, END]
-SHARES = {"story": 30, "chat": 17, "tale": 6, "mystery": 32, "sense": 3, "game": 12}
+SHARES = {"story": 28, "chat": 17, "tale": 6, "mystery": 30, "sense": 3, "game": 16}
 EARLY = {"game": 45, "mystery": 35, "story": 12, "chat": 8}  # the first part of training: learn to look back
-
-
-def scene(rng: random.Random, hero: dict | None = None) -> dict:
-    """All the words that stay the same through one story."""
-    hero = hero or person(rng)
-    friend = person(rng, other=hero)
-    look, noun = rng.choice(LEX["look"]), rng.choice(LEX["noun"])
-    look2, noun2 = rng.choice(LEX["look"]), rng.choice([n for n in LEX["noun"] if n != noun])
-    places = rng.sample(LEX["place"], 3)
-    traits = rng.sample(LEX["trait"], 3)
-    happy = rng.sample(LEX["happy"], 2)
-    return {
-        **hero, **{("F" if k == "N" else "f" + k): v for k, v in friend.items()},
-        "obj": f"{rng.choice([look, rng.choice(LEX['colour']), look + ' ' + rng.choice(LEX['colour'])])} {noun}", "o": noun,
-        "obj2": f"{look2} {noun2}", "o2": noun2, "place": places[0], "place2": places[1], "place3": places[2],
-        "trait": traits[0], "trait2": traits[1], "happy": happy[0], "happy2": happy[1], "build": rng.choice(stories.BUILDS),
-        "skill": rng.choice(stories.SKILLS), "old": rng.choice(LEX["old_helper"]), "his_own": "his" if hero["he"] == "he" else "hers",
-        "daytime2": rng.choice(["evening", "sunset", "night", "noon", "bedtime"]), "season2": rng.choice(LEX["season"]),
-        "blanket": rng.choice(["blanket", "coat", "scarf", "cloak"]), "bright": rng.choice(["clean and green", "bright", "new", "as if washed"]),
-    }
 
 
 def story(rng: random.Random, split: str, hero: dict | None = None) -> str:
@@ -134,10 +115,7 @@ def all_frames(split: str) -> set[str]:
     source = stories if split == "train" else heldout
     frames = {*source.OPENINGS, *source.SCENERY, *source.ENDINGS}
     frames.update(f for beats in source.PLOTS.values() for beat in beats for f in beat)
-    from mysteries import FRAMES, PEOPLE_CLEAR
-
     frames.update(f for slot in FRAMES[split].values() for f in slot if f)
-    frames.update(PEOPLE_CLEAR[split])
     offset = 0 if split == "train" else 2
     for t in chat.TOPICS.values():
         frames.update(t[offset] + t[offset + 1])

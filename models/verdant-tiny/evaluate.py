@@ -148,14 +148,13 @@ def main() -> None:
     gold = golden(model, tokenizer)
     (HERE / "golden.json").write_text(json.dumps(gold, indent=1) + "\n")
     print("golden margins:", {k: v["min_margin"] for k, v in gold.items()}, flush=True)
-    stories = sample(model, tokenizer, None, 100, 1) + sample(model, tokenizer, "Once upon a time", 100, 2)
-    plain = [s for s in stories if BOS not in s]
-    print("name consistency, 100 from BOS + 100 from 'Once upon a time':", sum(map(consistent, plain)) / len(plain))
-    print("of the latter 100:", sum(map(consistent, plain[100:])) / 100)
+    stories = sample(model, tokenizer, "Once upon a time", 200, 2)
+    print("name consistency, 200 from 'Once upon a time':", sum(map(consistent, stories)) / len(stories))
+    plain = [s for s in sample(model, tokenizer, None, 100, 1) if BOS not in s] + stories
     print("distinct-3:", distinct3(plain), "of", sum(len(words(s)) for s in plain), "words", flush=True)
     if not args.skip_seen:
         print("12-grams seen in training:", seen12(plain, training["runs"]))
-    for text in [plain[0], plain[100], *(sample(model, tokenizer, p, 1, 3)[0] for p in ("The mole dug", "A fluffy blue creature"))]:
+    for text in [plain[0], stories[0], *(sample(model, tokenizer, p, 1, 3)[0] for p in ("The mole dug", "A fluffy blue creature"))]:
         print("---\n" + text)
 
 

@@ -42,7 +42,7 @@ def half_turn(weight: torch.Tensor) -> torch.Tensor:
 
 
 def block(x: torch.Tensor, w: list[torch.Tensor], cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """One layer; x (batch, time, hidden), w from Model.layer()."""
+    """One layer; x (batch, time, hidden), w from Model.layers(), mask (batch, 1, time, time) added to the scores."""
     b, t, _ = x.shape
     inward, out, gate_up, down = w
     qk, turned, v = F.linear(Normalise.apply(x), inward).split([(HEADS + KV) * DIM, (HEADS + KV) * DIM, KV * DIM], -1)
@@ -50,7 +50,7 @@ def block(x: torch.Tensor, w: list[torch.Tensor], cos: torch.Tensor, sin: torch.
     q, k = qk.split([HEADS, KV], 2)
     q = q.transpose(1, 2).reshape(b * KV, HEADS // KV * t, DIM)  # the query heads of one kv head, one after another
     k, v = (z.reshape(b, t, KV, DIM).transpose(1, 2).reshape(b * KV, t, DIM) for z in (k, v))
-    scores = torch.bmm(q, k.transpose(1, 2)).view(-1, t, t) + mask
+    scores = torch.bmm(q, k.transpose(1, 2)).view(b, HEADS, t, t) + mask
     mixed = torch.bmm(scores.softmax(-1).view(b * KV, -1, t), v).view(b, HEADS, t, DIM)
     x = x + F.linear(mixed.transpose(1, 2).reshape(b, t, HEADS * DIM), out)
     gate, up = F.linear(Normalise.apply(x), gate_up).chunk(2, -1)
@@ -89,12 +89,14 @@ class Model(nn.Module):
         stacks = inward, self.o, self.gate_up * self.norm2[:, None], self.down
         return list(zip(*(w.to(dtype).unbind(0) for w in stacks)))
 
-    def forward(self, ids: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(weighted mean cross-entropy, cross-entropy of each token) of (batch, time) ids, computed in bf16."""
+    def forward(self, ids: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, of: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(weighted mean cross-entropy, cross-entropy of each token) of (batch, time) ids, computed in bf16; a token sees
+        those of its own document, whose number `of` holds."""
         t, c = ids.shape[1], torch.bfloat16
         x = F.embedding(ids, self.embed).to(c)
         cos, sin = self.cos[:t].to(c), self.sin[:t].to(c)
-        mask = torch.full((t, t), float("-inf"), dtype=c).triu(1)
+        hidden = (of[:, :, None] != of[:, None]) | torch.ones(t, t, dtype=torch.bool).triu(1)
+        mask = torch.zeros(hidden.shape, dtype=c).masked_fill_(hidden, float("-inf"))[:, None]
         for w in self.layers(c):
             x = block(x, w, cos, sin, mask)
         logits = F.linear(Normalise.apply(x), (self.embed * self.norm).to(c))

@@ -87,31 +87,44 @@ def unmark(text: str) -> tuple[str, set[int]]:
 
 
 class Batches:
-    """An endless stream of fresh documents, packed end to end into rows; each document is seen once."""
+    """An endless stream of fresh documents, each used once; a row holds whole documents, and the beginning of a story where nothing else fits."""
 
     def __init__(self, tokenizer: Tokenizer, run: dict, weight: float = 4.0) -> None:
         self.tokenizer, self.stream, self.weight = tokenizer, documents("train", run["seed"], run["early"]), weight
-        self.ids: list[int] = []
-        self.weights: list[float] = []
+        self.waiting: list[tuple[str, list[int], list[float]]] = []
         self.docs = 0
 
     def _more(self, count: int = 500) -> None:
         self.docs += count
-        texts, marks = zip(*(unmark(text) for _, text in islice(self.stream, count)))
-        for e, starts in zip(self.tokenizer.encode_batch(list(texts), add_special_tokens=False), marks):
-            self.ids += e.ids
+        kinds, texts = zip(*islice(self.stream, count))
+        plain, marks = zip(*map(unmark, texts))
+        for kind, e, starts in zip(kinds, self.tokenizer.encode_batch(list(plain), add_special_tokens=False), marks):
             # a word's token begins at its space, one character before the mark's place, or at the word itself
-            self.weights += [self.weight if begin in starts or begin + 1 in starts and end > begin + 1 else 1.0 for begin, end in e.offsets]
+            weights = [self.weight if begin in starts or begin + 1 in starts and end > begin + 1 else 1.0 for begin, end in e.offsets]
+            self.waiting.append((kind, e.ids, [0.0, *weights[1:]]))
 
-    def next(self, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(ids, targets, weights), each (rows, length); neighbouring rows continue each other."""
-        need = rows * length + 1
-        while len(self.ids) < need:
-            self._more()
-        ids = torch.tensor(self.ids[:need])
-        weights = torch.tensor(self.weights[:need])
-        del self.ids[:need - 1], self.weights[:need - 1]
-        return ids[:-1].view(rows, length), ids[1:].view(rows, length), weights[1:].view(rows, length)
+    def _row(self, room: int) -> tuple[list[int], list[float], list[int]]:
+        """ids, weights and document numbers of one row of `room` tokens."""
+        ids, weights, of = [], [], []
+        while room > 0:
+            if len(self.waiting) < 300:
+                self._more()
+            at = 0
+            if ids:  # the oldest that fits, else a story's beginning
+                at = next((i for i, d in enumerate(self.waiting) if len(d[1]) <= room), None)
+                if at is None:
+                    at = next((i for i, d in enumerate(self.waiting) if d[0] == "story"), 0)
+            _, more, weigh = self.waiting.pop(at)
+            of += [len(of)] * len(more[:room])
+            ids += more[:room]
+            weights += weigh[:room]
+            room -= len(more[:room])
+        return ids, weights, of
+
+    def next(self, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(ids, targets, weights, document numbers), each (rows, length)."""
+        ids, weights, of = map(torch.tensor, zip(*(self._row(length + 1) for _ in range(rows))))
+        return ids[:, :-1], ids[:, 1:], weights[:, 1:], of[:, :-1]
 
 
 def schedule(done: float) -> float:
@@ -199,18 +212,18 @@ def train(args: argparse.Namespace, rank: int = 0) -> None:
             first = len(progress.runs)
             progress.runs += [{"seed": args.seed + 100 + first + r, "documents": 0, "early": early} for r in range(args.processes)]
             batches = Batches(tokenizer, progress.runs[first + rank])
-        length = 128 if done < 0.5 else 256 if done < args.long_from else 512
+        length = 128 if done < 0.55 else 256 if done < args.long_from else 512
         optim.param_groups[0]["lr"] = args.rate * schedule(done)
-        size = args.batch if done < 0.5 else 2 * args.batch
-        ids, targets, weights = batches.next(size // length, length)
-        loss, each = model(ids, targets, weights)
+        size = args.batch
+        ids, targets, weights, of = batches.next(size // length, length)
+        loss, each = model(ids, targets, weights, of)
         loss.backward()
         clock = average(model, progress.seconds) if args.processes > 1 else progress.seconds
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optim.step()
         optim.zero_grad(set_to_none=True)
         marked = weights.reshape(-1) > 1
-        progress.add(each.mean().item(), each[marked].mean().item() if marked.any() else None, size * args.processes, time.time() - began)
+        progress.add(each[weights.reshape(-1) > 0].mean().item(), each[marked].mean().item() if marked.any() else None, size * args.processes, time.time() - began)
         for run in progress.runs[first:]:
             run["documents"] = batches.docs  # the other processes' count differs by a few documents at most
         if rank == 0 and time.time() - saved_at > 120:
@@ -230,10 +243,10 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=1, help="data-parallel processes")
     parser.add_argument("--port", type=int, default=29517, help="loopback port of the processes")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=2048, help="tokens per step, twice that in the second half")
+    parser.add_argument("--batch", type=int, default=4096, help="tokens per step and process")
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--long-from", type=float, default=0.9, help="share of the run after which rows are 512 long")
-    parser.add_argument("--early", type=float, default=0.3, help="share of the run with the early mixture of documents")
+    parser.add_argument("--long-from", type=float, default=0.96, help="share of the run after which rows are 512 long")
+    parser.add_argument("--early", type=float, default=0.2, help="share of the run with the early mixture of documents")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", default=str(HERE))
     parser.add_argument("--resume", action="store_true")

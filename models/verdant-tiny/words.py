@@ -106,16 +106,18 @@ def _fill(key: str, ctx: dict, rng: random.Random) -> str:
 
 def tidy(text: str) -> str:
     """a/an, single spaces, a capital at every sentence start and after an opening quote."""
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r" (?=[.,!?])", "", re.sub(r"\s+", " ", text)).strip()
     text = re.sub(r"\b([Aa]) (?=(?!uni|use|one)[aeiouAEIOU]|honest|hour)", r"\1n ", text)
     text = _START.sub(lambda m: m.group(1) + m.group(2).upper(), text)
     return text
 
 
-def person(rng: random.Random, prefix: str = "", kind: str | None = None, other: dict | None = None) -> dict:
-    """Context of one character: N, he, him, his, himself, kind, home; with `prefix` for a second one."""
-    kind = kind or rng.choice(list(KINDS))
-    if kind in ("girl", "boy"):
+def person(rng: random.Random, prefix: str = "", kind: str | None = None, other: dict | None = None, name: str | None = None) -> dict:
+    """Context of one character: N, he, him, his, himself, kind, home; with `prefix` for a second one, `name` for a known one."""
+    kind = kind or rng.choice(ANIMALS if name else list(KINDS))
+    if name:
+        gender = GENDER[name]
+    elif kind in ("girl", "boy"):
         gender = "f" if kind == "girl" else "m"
     elif other and rng.random() < 0.8:
         gender = "m" if other["gender"] == "f" else "f"
@@ -125,6 +127,6 @@ def person(rng: random.Random, prefix: str = "", kind: str | None = None, other:
     he, him, his, himself = PRONOUNS[gender]
     home, acts, eats = KINDS[kind]
     own = {p: a for p, a in zip(("home", "act", "eats"), (home, [a.replace("its", his) for a in acts], eats))}
-    fields = {"N": rng.choice(names), "he": he, "him": him, "his": his, "himself": himself, "kind": kind,
+    fields = {"N": name or rng.choice(names), "he": he, "him": him, "his": his, "himself": himself, "kind": kind,
               "gender": gender, **own}
     return {prefix + k: v for k, v in fields.items()}
