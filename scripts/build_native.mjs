@@ -77,7 +77,7 @@ function missingTools() {
 }
 
 /**
- * Builds build/Release/verdant.node. The log of a failed build goes to stderr.
+ * Builds build/Release/verdant.node and verdant_ceilings.node. The log of a failed build goes to stderr.
  * @returns {string | undefined} the reason of a failure
  */
 export function buildNative() {

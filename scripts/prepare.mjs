@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { buildNative, compilerVersion, npmProgram, root } from './build_native.mjs';
 
-const addon = join(root, 'build/Release/verdant.node');
+const addons = ['verdant', 'verdant_ceilings'].map((name) => join(root, `build/Release/${name}.node`));
 
 /** @param {string} message @returns {never} */
 function fail(message) {
@@ -169,7 +169,7 @@ if (!dependenciesReady()) stage('dependencies', installDependencies);
 if (only !== 'ts') {
   const stamp = join(root, 'build/.stamp');
   const print = nativeFingerprint();
-  if (!existsSync(addon) || !stamped(stamp, print)) {
+  if (!addons.every((file) => existsSync(file)) || !stamped(stamp, print)) {
     rmSync(stamp, { force: true });
     stage('addon', buildNative);
     writeFileSync(stamp, print);

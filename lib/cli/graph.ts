@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import type { Program } from '../graph/program.js';
+import type { QuantizeType } from '../weights/quantize_rules.js';
 import { type Context, integerOf } from './command.js';
-import { addHubOptions, computeOption, type HubValues, hubOptions, modelArgument } from './options.js';
+import { addHubOptions, computeOption, type HubValues, hubOptions, modelArgument, quantizeOption } from './options.js';
 import { print } from './output.js';
 
 interface GraphValues extends HubValues {
   readonly outputs?: string;
   readonly compute?: string;
+  readonly quantize?: QuantizeType;
   readonly maxContext?: number;
   readonly json?: boolean;
 }
@@ -18,6 +20,7 @@ export function define(command: Command, context: Context): void {
       'outputs of the graph with commas between them (logits, hidden_states.0, attentions.0 …); default: the step that samples',
     )
     .addOption(computeOption())
+    .addOption(quantizeOption())
     .option(
       '--max-context <tokens>',
       'size of the KV cache: one sequence of that length; default: the longest',
@@ -36,7 +39,8 @@ async function graph(path: string, values: GraphValues, { signal }: Context): Pr
   const { blocksFor } = await import('../engine/kv_blocks.js');
   const { outputProgram, stepProgram } = await import('../engine/programs.js');
   const { printProgram } = await import('../graph/program.js');
-  const built = buildCheckpoint(await openCheckpoint(await resolveModel(path, { ...hubOptions(values), signal })));
+  const checkpoint = await openCheckpoint(await resolveModel(path, { ...hubOptions(values), signal }));
+  const built = buildCheckpoint(checkpoint, undefined, values.quantize);
   const maxContext = values.maxContext ?? built.maxPositions;
   // Memory for one sequence whatever this machine has free, so that the same model prints the same program.
   const kvMemory = built.groups.reduce((n, g) => n + g.bytesPerBlock, 0) * blocksFor(maxContext);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { separateNames } from '../graph/passes/merge_linears.js';
 import type { TextModel } from '../tasks/text_model.js';
 import type { TensorEntry } from '../weights/types.js';
 import type { Context } from './command.js';
@@ -39,7 +40,9 @@ function describe(model: TextModel) {
   const { checkpoint, host, tokenizer, defaults } = model;
   const { built, plan } = host;
   const { nodes, arenaBytes } = host.step.profile();
-  const linears = nodes.filter((n) => n.compute !== '');
+  const linears = nodes
+    .filter((n) => n.compute !== '')
+    .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
   const stored = [...checkpoint.tensors.values()].filter((t) => !checkpoint.absorbed.has(t.name));
   const memory = host.model.memory();
   const template = tokenizer?.chatTemplates[0];
@@ -60,6 +63,7 @@ function describe(model: TextModel) {
       (t) => t.bytes,
     ),
     device: host.model.device,
+    matrices: built.builder.weights.matrices,
     compute: Object.fromEntries(
       Object.entries(
         tally(
@@ -69,7 +73,7 @@ function describe(model: TextModel) {
         ),
       ).map(([k, v]) => [k, v.count]),
     ),
-    linears: linears.map((n) => ({ name: n.name, compute: n.compute })),
+    linears,
     memory: {
       weightBytes: memory.weightBytes,
       kvBytesPerToken: plan.bytesPerToken,
@@ -100,6 +104,23 @@ function describe(model: TextModel) {
     eosIds: model.eosIds,
     generation: { ...named, ...other },
   };
+}
+
+/** Matrices by the type they are packed in; those whose width forced another type than wanted, by name. */
+function packedTypes(matrices: Description['matrices']): [string, string][] {
+  const types = Object.entries(
+    tally(
+      matrices,
+      (m) => m.type,
+      () => 0,
+    ),
+  ).map(([type, t]) => `${type}: ${t.count} matrices`);
+  const forced = matrices.filter((m) => m.type !== m.wanted);
+  const list = forced.map((m): [string, string] => [
+    '',
+    `${oneLine(m.name)} [${m.rows}, ${m.cols}]: ${m.type} in place of ${m.wanted}, whose blocks its rows do not fill`,
+  ]);
+  return [['packed as', types.join('; ')], ...list];
 }
 
 type Description = ReturnType<typeof describe>;
@@ -157,6 +178,7 @@ function summary(d: Description, problem: string | null): [string, string][] {
     ['architecture', `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`],
     ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
     ['dtypes', dtypes.join('; ')],
+    ...packedTypes(d.matrices),
     ['device', d.device],
     [
       'compute',

@@ -17,7 +17,9 @@ const commands: Readonly<Record<string, Entry>> = {
   inspect: { summary: 'what a model is made of and needs', load: () => import('./inspect.js') },
   graph: { summary: 'print the program of a model', load: () => import('./graph.js') },
   trace: { summary: 'write logits, hidden states and attention maps to a file', load: () => import('./trace.js') },
+  quantize: { summary: 'write a model as a GGUF file of a smaller type', load: () => import('./quantize.js') },
   pull: { summary: 'download a model from the hub', load: () => import('./pull.js') },
+  bench: { summary: 'measure speed, next to what the machine gives', load: () => import('./bench.js') },
   doctor: { summary: 'what this machine can do', load: () => import('./doctor.js') },
 };
 

@@ -1,8 +1,10 @@
 /** Options that several commands share: how a model is opened, and how ids are drawn. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GenerateOptions } from '../generation/options.js';
+import { computes } from '../ops/linear.js';
 import type { LoadOptions } from '../tasks/load.js';
 import type { TextModel } from '../tasks/text_model.js';
+import { type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import { bigintOf, type Context, collect, given, integerOf, numberOf, numbersOf } from './command.js';
 import { Progress } from './output.js';
 
@@ -16,6 +18,7 @@ export interface DeviceValues {
   readonly device?: string;
   readonly threads?: number;
   readonly compute?: string;
+  readonly quantize?: QuantizeType;
 }
 
 export interface LoadValues extends HubValues, DeviceValues {
@@ -39,14 +42,22 @@ export function hubOptions(values: HubValues): HubValues {
 
 /** `--compute`: how linears multiply. */
 export function computeOption(): Option {
-  return new Option('--compute <type>', 'how linears multiply').choices(['auto', 'f32', 'bf16']);
+  return new Option('--compute <type>', 'how linears multiply').choices(computes);
+}
+
+/** `--quantize`: what the matrices of an unquantised checkpoint are packed in. */
+export function quantizeOption(): Option {
+  return new Option('--quantize <type>', 'pack the matrices of an unquantised model in this type').choices(
+    quantizeTypes,
+  );
 }
 
 export function addDeviceOptions(command: Command): Command {
   return command
     .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512; see: verdant doctor')
     .option('--threads <n>', 'threads of one step', integerOf)
-    .addOption(computeOption());
+    .addOption(computeOption())
+    .addOption(quantizeOption());
 }
 
 export function addLoadOptions(command: Command): Command {
@@ -61,7 +72,7 @@ export async function loadModel(path: string | undefined, values: LoadValues, co
   const reading = new Progress('loading');
   const pulling = new Progress('downloading');
   const options: LoadOptions = {
-    ...given({ device: values.device, threads: values.threads, compute: values.compute }),
+    ...given({ device: values.device, threads: values.threads, compute: values.compute, quantize: values.quantize }),
     ...given({ maxContext: values.maxContext, kvMemory: values.kvMemory }),
     hub: { ...hubOptions(values), onProgress: ({ done, total }) => pulling.update(done, total) },
     onProgress: ({ done, total }) => {

@@ -83,7 +83,12 @@ async function trace(path: string, values: TraceValues, { signal }: Context): Pr
   const { openCheckpoint } = await import('../weights/checkpoint.js');
   const { writeSafetensors } = await import('../weights/write_safetensors.js');
   const checkpoint = await openCheckpoint(await resolveModel(path, { ...hubOptions(values), signal }));
-  const device = given({ device: values.device, threads: values.threads, compute: values.compute });
+  const device = given({
+    device: values.device,
+    threads: values.threads,
+    compute: values.compute,
+    quantize: values.quantize,
+  });
   let tensors: ReadonlyMap<string, WritableTensor>;
   if (values.maxNewTokens === undefined) {
     const { traceDecoder } = await import('../tasks/trace.js');

@@ -4,6 +4,7 @@ import type { WeightSource } from '../layers/weights.js';
 import type { Architecture } from '../models/architecture.js';
 import { findArchitecture } from '../models/index.js';
 import { type ConfigReader, readConfig } from '../weights/config.js';
+import type { QuantizeType } from '../weights/quantize_rules.js';
 import { checkpointSource } from '../weights/source.js';
 import type { Checkpoint } from '../weights/types.js';
 
@@ -52,13 +53,18 @@ export function buildDecoder(architecture: Architecture, config: ConfigReader, s
   };
 }
 
-/** The graph of a checkpoint; `architecture` is the user's own, or found by the config. */
-export function buildCheckpoint(checkpoint: Checkpoint, architecture?: Architecture): BuiltDecoder {
+/** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become. */
+export function buildCheckpoint(
+  checkpoint: Checkpoint,
+  architecture?: Architecture,
+  quantize?: QuantizeType,
+): BuiltDecoder {
   const config = readConfig(checkpoint);
   const className = config.architectures[0];
   const chosen = architecture ?? findArchitecture(className, config.modelType, checkpoint.configFile);
   if (checkpoint.kind === 'gguf' && chosen.gguf === undefined) {
     throw new UnsupportedError(`${chosen.classes[0]} has no GGUF names`, { file: checkpoint.path });
   }
-  return buildDecoder(chosen, config, checkpointSource(checkpoint, chosen.gguf));
+  const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
+  return buildDecoder(chosen, config, checkpointSource(checkpoint, chosen.gguf, types));
 }

@@ -10,6 +10,16 @@ export const weightDTypes = {
   bf16: { block: 1, bytes: 2 },
   q8_0: { block: 32, bytes: 34 },
   q4_0: { block: 32, bytes: 18 },
+  q4_1: { block: 32, bytes: 20 },
+  q5_0: { block: 32, bytes: 22 },
+  q5_1: { block: 32, bytes: 24 },
+  q2_k: { block: 256, bytes: 84 },
+  q3_k: { block: 256, bytes: 110 },
+  q4_k: { block: 256, bytes: 144 },
+  q5_k: { block: 256, bytes: 176 },
+  q6_k: { block: 256, bytes: 210 },
+  iq4_nl: { block: 32, bytes: 18 },
+  iq4_xs: { block: 256, bytes: 136 },
 } as const;
 
 export type WeightDType = keyof typeof weightDTypes;

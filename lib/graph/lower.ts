@@ -1,5 +1,7 @@
 import { GraphError, OptionError } from '../errors.js';
+import { computes } from '../ops/linear.js';
 import type { Graph, GraphNode, Tensor, Weight } from './graph.js';
+import { mergeLinears } from './passes/merge_linears.js';
 import type { Program, ProgramDim, ProgramLoop, ProgramNode, ProgramValue } from './program.js';
 
 /** Names of the inputs and outputs that let a program take several decode steps in one call. */
@@ -17,7 +19,7 @@ export interface LowerOptions {
   readonly outputs: readonly string[];
   /** Name of the program; default: the graph's. */
   readonly name?: string;
-  /** Overrides the `compute` of every linear (f32, bf16, auto). */
+  /** Overrides the `compute` of every linear: one of `computes` of lib/ops/linear.ts. */
   readonly compute?: string;
   readonly loop?: LoopNames;
   /** Optional inputs that the program keeps. */
@@ -36,11 +38,9 @@ function neededNodes(graph: Graph, wanted: ReadonlySet<Tensor>): GraphNode[] {
   return kept.reverse();
 }
 
-const computes = ['auto', 'f32', 'bf16'];
-
 /** Lowers a graph to the program that computes `outputs`: plain data, independent of the device. */
 export function lower(graph: Graph, options: LowerOptions): Program {
-  if (options.compute !== undefined && !computes.includes(options.compute)) {
+  if (options.compute !== undefined && !computes.some((c) => c === options.compute)) {
     throw new OptionError('bad compute', { name: 'compute', expected: computes.join(', '), found: options.compute });
   }
   const wanted = options.outputs.map((name) => {
@@ -83,7 +83,13 @@ export function lower(graph: Graph, options: LowerOptions): Program {
       node.op === 'linear' && options.compute !== undefined ? { ...node.attrs, compute: options.compute } : node.attrs,
   }));
   const outputs = wanted.map((w) => ({ name: w.name, value: indexOf(w.value) }));
-  const base: Program = { name: options.name ?? graph.name, dims: [...dims], values, nodes: lowered, outputs };
+  const base: Program = {
+    name: options.name ?? graph.name,
+    dims: [...dims],
+    values,
+    nodes: mergeLinears(lowered),
+    outputs,
+  };
   return options.loop === undefined ? base : { ...base, loop: lowerLoop(graph, base, options.loop, indexOf) };
 }
 

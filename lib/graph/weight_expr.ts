@@ -59,6 +59,16 @@ export function permuteRows(of: WeightExpr, heads: number): WeightExpr {
   return { kind: 'permute_rows', dtype: of.dtype, rows: of.rows, cols: of.cols, of: [of], heads };
 }
 
+/** The same numbers in another stored type; blocks lie along the columns. */
+export function cast(of: WeightExpr, dtype: WeightDType): WeightExpr {
+  if (of.cols % weightDTypes[dtype].block !== 0)
+    throw new GraphError(`columns of ${dtype} come in blocks`, {
+      expected: `a multiple of ${weightDTypes[dtype].block}`,
+      found: of.cols,
+    });
+  return { kind: 'cast', dtype, rows: of.rows, cols: of.cols, of: [of] };
+}
+
 /** Floats made in TypeScript, such as inverse frequencies. */
 export function floats(data: Float32Array, rows = 1): WeightExpr {
   return { kind: 'bytes', dtype: 'f32', rows, cols: data.length / rows, data };

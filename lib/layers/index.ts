@@ -4,4 +4,4 @@ export { languageHead, type TokenTables, tokenTables } from './language_head.js'
 export { gatedMlp } from './mlp.js';
 export { type ProjectOptions, project } from './project.js';
 export { ropeFrequencies, ropeTableOf } from './rope.js';
-export { type MatrixOptions, type SourceTensor, type WeightSource, Weights } from './weights.js';
+export { type MatrixOptions, type PackedMatrix, type SourceTensor, type WeightSource, Weights } from './weights.js';

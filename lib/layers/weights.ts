@@ -1,8 +1,8 @@
 import { TensorMissingError, TensorShapeError, TensorUnusedError, UnsupportedError } from '../errors.js';
-import { isWeightDType } from '../graph/dtype.js';
+import { isWeightDType, type WeightDType } from '../graph/dtype.js';
 import type { Graph, Weight } from '../graph/graph.js';
 import type { Dim } from '../graph/shape.js';
-import { permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import { cast, permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
 
 /** One tensor of a checkpoint as a source can give it. */
 export interface SourceTensor {
@@ -25,6 +25,25 @@ export interface WeightSource {
   readonly names: Iterable<string>;
   /** Undefined: no such tensor. */
   find(name: string): SourceTensor | undefined;
+  /**
+   * Type that a matrix is packed in, by its published name and columns, where it is not the stored one: `wanted` by the
+   * rules of quantisation, `type` where that does not divide the columns into blocks.
+   */
+  readonly quantize?:
+    | ((name: string, cols: number) => { readonly wanted: WeightDType; readonly type: WeightDType })
+    | undefined;
+}
+
+/** A matrix of the checkpoint as it is packed. */
+export interface PackedMatrix {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  /** Type in the file. */
+  readonly stored: WeightDType;
+  /** Type that the rules of quantisation ask for; differs from `type` where `cols` does not divide into its blocks. */
+  readonly wanted: WeightDType;
+  readonly type: WeightDType;
 }
 
 export interface MatrixOptions {
@@ -34,11 +53,15 @@ export interface MatrixOptions {
   readonly part?: { readonly begin: number; readonly of: number };
   /** Heads whose rows GGUF stores interleaved. */
   readonly ggufHeads?: number | undefined;
+  /** Stays in its stored type when the model is quantised: learned positions. */
+  readonly exact?: boolean;
 }
 
 interface Shared {
   readonly used: Set<string>;
   readonly made: Map<string, Weight>;
+  readonly matrices: Map<string, PackedMatrix>;
+  readonly layouts: Map<string, MatrixOptions>;
 }
 
 /** A cursor over published tensor names: `weights.at('model.layers.0').at('self_attn').matrix('q_proj.weight', …)`. */
@@ -48,7 +71,12 @@ export class Weights {
   readonly #graph: Graph;
   readonly #shared: Shared;
 
-  constructor(graph: Graph, source: WeightSource, prefix = '', shared: Shared = { used: new Set(), made: new Map() }) {
+  constructor(
+    graph: Graph,
+    source: WeightSource,
+    prefix = '',
+    shared: Shared = { used: new Set(), made: new Map(), matrices: new Map(), layouts: new Map() },
+  ) {
     this.#graph = graph;
     this.source = source;
     this.prefix = prefix;
@@ -98,8 +126,19 @@ export class Weights {
       const dtype = this.#dtype(full, tensor);
       let expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
       if (this.source.kind === 'gguf' && options.ggufHeads !== undefined) expr = permuteRows(expr, options.ggufHeads);
-      return options.part === undefined ? expr : sliceRows(expr, options.part.begin, out.size ?? 0);
+      if (options.part !== undefined) expr = sliceRows(expr, options.part.begin, out.size ?? 0);
+      return this.#packed(full, expr, options.exact === true);
     });
+  }
+
+  /** Every matrix that was asked for, in that order; parts of a fused one count as one. */
+  get matrices(): readonly PackedMatrix[] {
+    return [...this.#shared.matrices.values()];
+  }
+
+  /** How the files lay out a tensor that was asked for, by its full name. */
+  layoutOf(name: string): MatrixOptions | undefined {
+    return this.#shared.layouts.get(name);
   }
 
   /** Throws a TensorUnusedError that lists what no weight came from, but for names that match `ignored`. */
@@ -152,6 +191,18 @@ export class Weights {
     });
   }
 
+  /** Quantised where the source asks for it. */
+  #packed(full: string, expr: WeightExpr, exact: boolean): WeightExpr {
+    const { dtype: stored, cols } = expr;
+    const { wanted, type } = (exact ? undefined : this.source.quantize?.(full, cols)) ?? {
+      wanted: stored,
+      type: stored,
+    };
+    const rows = (this.#shared.matrices.get(full)?.rows ?? 0) + expr.rows;
+    this.#shared.matrices.set(full, { name: full, rows, cols, stored, wanted, type });
+    return type === stored ? expr : cast(expr, type);
+  }
+
   #remember<S extends readonly string[]>(
     full: string,
     dims: readonly Dim[],
@@ -161,6 +212,7 @@ export class Weights {
     const key = `${full} ${options.part?.begin ?? ''}`;
     const known = this.#shared.made.get(key);
     if (known?.dims.every((d, i) => d.name === dims[i]?.name)) return known as unknown as Weight<S>;
+    this.#shared.layouts.set(full, options);
     const weight = this.#graph.weight<readonly string[]>(full, make(), dims as Weight['dims']);
     this.#shared.made.set(key, weight);
     return weight as unknown as Weight<S>;

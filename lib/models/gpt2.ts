@@ -21,7 +21,7 @@ function build(m: DecoderBuilder): void {
 
   const w = m.weights.atIfPresent('transformer');
   const { table, head } = tokenTables(m, w, 'wte.weight', vocab, hidden);
-  const places = m.embedPositions(w.matrix('wpe.weight', positions, hidden)); // (rows, hidden)
+  const places = m.embedPositions(w.matrix('wpe.weight', positions, hidden, { exact: true })); // (rows, hidden)
   let x = m.scoped('wte', () => add(m.embedTokens(table), places)); // (rows, hidden)
   m.hidden(0, x);
   for (let i = 0; i < layers; i++) {

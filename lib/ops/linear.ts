@@ -1,11 +1,14 @@
 import type { Tensor, Weight } from '../graph/graph.js';
 import { type OpInfo, same } from './op.js';
 
+/** How a linear multiplies: activations as they are, or rounded to bf16, or to int8 with a scale for each 32 or 256. */
+export const computes = ['auto', 'f32', 'bf16', 'int8/32', 'int8/256'] as const;
+
 export const linearInfo: OpInfo = {
   name: 'linear',
-  inputs: ['x', 'weight', 'bias?'],
-  outputs: ['y'],
-  attrs: { compute: ['auto', 'f32', 'bf16'] },
+  inputs: ['x', 'weight', 'bias?', 'weight_1?', 'bias_1?', 'weight_2?', 'bias_2?'],
+  outputs: ['y', 'y_1?', 'y_2?'],
+  attrs: { compute: computes },
 };
 
 /** x (rows, in), weight (out, in), bias (out) → x weightᵀ + bias (rows, out); torch.nn.Linear. */

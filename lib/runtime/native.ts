@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { DeviceError } from '../errors.js';
 import type { Program } from '../graph/program.js';
+import type { WeightExpr } from '../graph/weight_expr.js';
 
 /** The whole native surface, as native/node/ defines it. */
 export interface Native {
@@ -9,6 +10,8 @@ export interface Native {
   loadDevice(path: string): void;
   ops(): NativeOpInfo[];
   open(device: string, options: { threads?: number; priority?: number }): Promise<NativeModel>;
+  /** Rows of a weight expression in stored form, evaluated by threads of their own. */
+  readWeight(expr: WeightExpr, row: number, count: number): Promise<ArrayBuffer>;
 }
 
 export interface DeviceInfo {
@@ -50,7 +53,7 @@ export interface StepResult {
 export interface NodeProfile {
   readonly name: string;
   readonly op: string;
-  /** How a linear multiplies: f32, bf16; empty for other ops. */
+  /** How a linear multiplies: f32, bf16, int8/32, int8/256, several where its matrix has several types; empty for other ops. */
   readonly compute: string;
   readonly nanoseconds: number;
   readonly calls: number;

@@ -9,6 +9,7 @@ import { type PullOptions, resolveModel } from '../hub/index.js';
 import type { Architecture } from '../models/architecture.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { openCheckpoint } from '../weights/checkpoint.js';
+import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
 import { TextModel } from './text_model.js';
 
@@ -17,6 +18,13 @@ export interface LoadOptions extends HostOptions {
   readonly task?: 'generate' | undefined;
   /** A model function of your own, instead of the one that the config names. */
   readonly architecture?: Architecture | undefined;
+  /**
+   * Packs every matrix (embeddings and linears; not norms, biases and learned positions) of an unquantised checkpoint in
+   * this type: 'f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k',
+   * 'iq4_nl', 'iq4_xs', or the mixtures 'q4_k_m', 'q5_k_m'. Rules as in llama-quantize: below q8_0 the head is q6_k; K-quants
+   * in rows that are no multiple of 256 become iq4_nl, q5_0, q5_1 or q8_0. `verdant inspect` shows the result.
+   */
+  readonly quantize?: QuantizeType | undefined;
   /** For hub ids: revision, offline, cacheDir, endpoint, token … */
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
@@ -24,6 +32,7 @@ export interface LoadOptions extends HostOptions {
 const known = [
   'task',
   'architecture',
+  'quantize',
   'hub',
   'device',
   'threads',
@@ -58,6 +67,7 @@ export function checkOptions(options: LoadOptions): void {
   };
   must('signal', signal instanceof AbortSignal, 'an AbortSignal');
   must('onProgress', typeof onProgress === 'function', 'a function');
+  must('quantize', isQuantizeType(options.quantize), quantizeTypes.join(', '));
   must('device', typeof device === 'string', 'the name of a device, as devices() lists them');
   must('hub', typeof hub === 'object' && hub !== null && !Array.isArray(hub), 'an object of options for pull()');
   must('kvMemory', ['number', 'string'].includes(typeof options.kvMemory), "bytes, or a text such as '1GiB'");
@@ -88,6 +98,12 @@ export function checkOptions(options: LoadOptions): void {
   whole('decodeSteps', 1, 256);
 }
 
+/** Whether a folder holds the files of a tokenizer. */
+export function hasTokenizer(folder: string | undefined): folder is string {
+  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
+  return folder !== undefined && files.some((f) => existsSync(join(folder, f)));
+}
+
 /** The tokenizer of a checkpoint, or undefined where it comes without one. */
 async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefined> {
   if (checkpoint.gguf !== undefined) {
@@ -97,10 +113,7 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefine
       : loadTokenizer({ gguf: checkpoint.gguf.metadata });
   }
   const folder = checkpoint.folder;
-  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
-  return folder === undefined || !files.some((f) => existsSync(join(folder, f)))
-    ? undefined
-    : loadTokenizer({ folder });
+  return hasTokenizer(folder) ? loadTokenizer({ folder }) : undefined;
 }
 
 /**
@@ -114,7 +127,7 @@ export async function load(path?: string, options: LoadOptions = {}): Promise<Te
   const hub = { ...options.hub, ...(options.signal === undefined ? {} : { signal: options.signal }) };
   const found = path === undefined ? builtInModel() : await resolveModel(path, hub);
   const checkpoint = await openCheckpoint(found);
-  const built = buildCheckpoint(checkpoint, options.architecture);
+  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize);
   // Each of these takes some ms: the event loop gets its turn between them.
   await nextTurn();
   const tokenizer = tokenizerOf(checkpoint);

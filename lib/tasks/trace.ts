@@ -6,6 +6,7 @@ import { lower } from '../graph/lower.js';
 import { pageTokens } from '../layers/decoder.js';
 import type { Architecture } from '../models/architecture.js';
 import { DeviceModel, type Executable } from '../runtime/executable.js';
+import type { QuantizeType } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkOptions, type LoadOptions } from './load.js';
 
@@ -28,6 +29,8 @@ export interface TraceOptions {
   /** How linears multiply; default f32, with weights upcast. */
   readonly compute?: string | undefined;
   readonly architecture?: Architecture | undefined;
+  /** As for `load()`: the type that matrices are packed in. */
+  readonly quantize?: QuantizeType | undefined;
 }
 
 interface Row {
@@ -69,7 +72,7 @@ function checkInputs(inputs: TraceInputs): void {
 function checkTraceOptions(options: TraceOptions): void {
   if (typeof options !== 'object' || options === null)
     throw new OptionError('trace: options', { name: 'options', expected: 'an object', found: options });
-  const known = ['device', 'threads', 'compute', 'architecture'];
+  const known = ['device', 'threads', 'compute', 'architecture', 'quantize'];
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown !== undefined)
     throw new OptionError(`trace: unknown option ${unknown}`, { name: unknown, expected: known.join(', ') });
@@ -156,7 +159,7 @@ export async function traceDecoder(
   options: TraceOptions = {},
 ): Promise<Map<string, TraceTensor>> {
   checkTraceOptions(options);
-  const built = buildCheckpoint(checkpoint, options.architecture);
+  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize);
   const { rows, batch, length } = readRows(inputs, built);
   const blocks = blocksFor(length);
   for (const group of built.groups) group.blocks.size = blocks;

@@ -1,14 +1,58 @@
+import { UnsupportedError } from '../errors.js';
 import type { FileIdentity } from '../graph/weight_expr.js';
 import type { SourceTensor, WeightSource } from '../layers/weights.js';
 import { type GgufNames, ggufName } from '../models/architecture.js';
+import { matrixType, type QuantizeType } from './quantize_rules.js';
 import type { Checkpoint } from './types.js';
 
-/** The tensors of a checkpoint under Hugging Face's names; native reads them by range from the file. */
-export function checkpointSource(checkpoint: Checkpoint, gguf?: GgufNames): WeightSource {
+/** GGUF's name of a tensor whose name may lack the base model's prefix; undefined: the table has none. */
+export function storedGgufName(names: GgufNames, name: string): string | undefined {
+  return ggufName(names, name) ?? ggufName(names, `model.${name}`) ?? ggufName(names, `transformer.${name}`);
+}
+
+/** Types of blocks; anything else that is no weight type is refused where a weight of it is used. */
+const kBlocks = /^(?:i?q|tq|mxfp|nvfp)\d/;
+
+/** Quantised blocks are never decoded and quantised again: that would lose quality in silence. */
+export function refuseQuantised(checkpoint: Checkpoint): void {
+  for (const { name, dtype, file } of checkpoint.tensors.values()) {
+    if (!kBlocks.test(dtype)) continue;
+    throw new UnsupportedError('the weights are already quantised, and quantising them again would lose quality', {
+      file,
+      tensor: name,
+      expected: 'f32, f16 or bf16',
+      found: dtype,
+      hint: 'Quantise the original checkpoint, or load this one as it is',
+    });
+  }
+}
+
+function quantizer(
+  checkpoint: Checkpoint,
+  gguf: GgufNames | undefined,
+  quantize: QuantizeType,
+  layers: number,
+): NonNullable<WeightSource['quantize']> {
+  refuseQuantised(checkpoint);
+  const as = (name: string): string => (gguf === undefined ? undefined : storedGgufName(gguf, name)) ?? name;
+  const tied = ![...checkpoint.tensors.keys()].some((name) => name === 'output.weight' || as(name) === 'output.weight');
+  return (name, cols) => matrixType(quantize, as(name), cols, { layers, tied });
+}
+
+/**
+ * The tensors of a checkpoint under Hugging Face's names; native reads them by range from the file. `quantize`: what its
+ * matrices are packed in. Throws UnsupportedError where they are quantised already.
+ */
+export function checkpointSource(
+  checkpoint: Checkpoint,
+  gguf?: GgufNames,
+  quantize?: { readonly type: QuantizeType; readonly layers: number },
+): WeightSource {
   const files = new Map<string, FileIdentity>();
   for (const f of checkpoint.files)
     files.set(f.path, { path: f.path, size: BigInt(f.size), inode: f.inode, mtimeNs: f.mtimeNs });
   return {
+    quantize: quantize === undefined ? undefined : quantizer(checkpoint, gguf, quantize.type, quantize.layers),
     kind: checkpoint.kind,
     file: checkpoint.path,
     names: [...checkpoint.tensors.keys()].filter((n) => !checkpoint.absorbed.has(n)),

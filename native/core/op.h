@@ -7,10 +7,29 @@
 namespace verdant {
 
 // Element types of values, and block types of packed weights. Names as in lib/graph/dtype.ts.
-enum DType : int32_t { kF32, kF16, kBF16, kI32, kU8, kQ8_0, kQ4_0, kDTypeCount };
+enum DType : int32_t {
+  kF32,
+  kF16,
+  kBF16,
+  kI32,
+  kU8,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS,
+  kDTypeCount
+};
 
 // How a linear multiplies. `kComputeAuto` is resolved when an executable is built, never by the number of rows.
-enum Compute : int32_t { kComputeAuto, kComputeF32, kComputeBF16, kComputeCount };
+enum Compute : int32_t { kComputeAuto, kComputeF32, kComputeBF16, kComputeInt8_32, kComputeInt8_256, kComputeCount };
 
 constexpr int32_t kMaxRank = 4;
 constexpr int32_t kMaxArity = 20;
@@ -71,7 +90,7 @@ struct OpCall {
   Tensor out[kMaxArity];
   int32_t in_count;
   int32_t out_count;
-  Compute compute;  // of a linear
+  Compute compute;  // of a linear: what was asked for
   uint8_t* workspace;
 };
 
@@ -86,8 +105,12 @@ struct Kernel {
 
 // y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for m rows and whole panels; k ascends in each lane.
 struct GemmArgs {
-  const void* x;  // float, or bf16 for kComputeBF16
+  const void* x;  // float, bf16 for kComputeBF16, int8 for kComputeInt8_*
   int64_t x_stride;
+  const float* x_scales;  // of int8 x: one for each 32 or 256, and what AuxForm says
+  int64_t x_scales_stride;
+  const void* x_aux;
+  int64_t x_aux_stride;
   int64_t m;
   const uint8_t* panels;
   int64_t panel_bytes;
@@ -96,6 +119,16 @@ struct GemmArgs {
   float* y;
   int64_t y_stride;
   const float* bias;
+};
+
+// What an int8 kernel of a weight type needs of each `sub` of a row of x, 4 bytes each: -bias times the sum of its int8
+// values (an integer); or where the type has minima, that sum, or that sum times its scale (floats). Nothing without
+// bias and minima.
+enum Minima : int32_t { kNoMinima, kPlainMinima, kScaledMinima };
+struct AuxForm {
+  int32_t sub;
+  int32_t bias;
+  Minima minima;
 };
 
 using GemmFn = void (*)(const GemmArgs& args);
@@ -107,8 +140,20 @@ constexpr int32_t kMaxOps = 48;
 struct KernelTable {
   Kernel op[kMaxOps];
   GemmFn gemm[kDTypeCount][kComputeCount];
+  AuxForm aux[kDTypeCount];
   DecodeRowFn decode_row[kDTypeCount];
   void (*to_bf16)(const float* x, uint16_t* y, int64_t n);
 };
+
+// How a segment is multiplied where `wanted` was asked for: by its type alone. kComputeCount: it cannot be.
+static inline Compute segment_compute(const KernelTable* table, Compute wanted, DType type) {
+  const GemmFn* gemm = table->gemm[type];
+  if (wanted == kComputeAuto)
+    wanted = gemm[kComputeInt8_32] != nullptr    ? kComputeInt8_32
+             : gemm[kComputeInt8_256] != nullptr ? kComputeInt8_256
+             : gemm[kComputeBF16] != nullptr     ? kComputeBF16
+                                                 : kComputeF32;
+  return gemm[wanted] == nullptr ? kComputeCount : wanted;
+}
 
 }  // namespace verdant

@@ -7,58 +7,9 @@
 
 #include "core/error.h"
 #include "core/file_reader.h"
-#include "weights/bf16.h"
-#include "weights/f16.h"
-#include "weights/f32.h"
-#include "weights/q4_0.h"
-#include "weights/q8_0.h"
 
 namespace verdant {
 namespace {
-
-// One row of the list of weight types: `block` weights in `bytes`.
-struct TypeInfo {
-  const char* name;
-  int64_t block, bytes;
-  void (*decode)(const uint8_t* in, float* out);
-  void (*encode)(const float* in, uint8_t* out);
-};
-
-template <class Block, float (*kDecode)(const Block&), void (*kEncode)(float, Block&)>
-constexpr TypeInfo single(const char* name) {
-  return {name, 1, sizeof(Block),
-          [](const uint8_t* in, float* out) { *out = kDecode(*reinterpret_cast<const Block*>(in)); },
-          [](const float* in, uint8_t* out) { kEncode(*in, *reinterpret_cast<Block*>(out)); }};
-}
-template <class Block, void (*kDecode)(const Block&, float*), void (*kEncode)(const float*, Block&)>
-constexpr TypeInfo block(const char* name) {
-  return {name, Block::kSize, sizeof(Block),
-          [](const uint8_t* in, float* out) { kDecode(*reinterpret_cast<const Block*>(in), out); },
-          [](const float* in, uint8_t* out) { kEncode(in, *reinterpret_cast<Block*>(out)); }};
-}
-
-static_assert(alignof(Q8_0Block) == 1 && alignof(Q4_0Block) == 1);
-
-constexpr TypeInfo kTypes[kDTypeCount] = {
-    single<F32Block, decode_f32, encode_f32>("f32"),
-    single<F16Block, decode_f16, encode_f16>("f16"),
-    single<BF16Block, decode_bf16, encode_bf16>("bf16"),
-    {"i32", 1, 4, nullptr, nullptr},
-    {"u8", 1, 1, nullptr, nullptr},
-    block<Q8_0Block, decode_q8_0, encode_q8_0>("q8_0"),
-    block<Q4_0Block, decode_q4_0, encode_q4_0>("q4_0"),
-};
-
-const TypeInfo& type_info(DType dtype) {
-  if (dtype < 0 || dtype >= kDTypeCount || kTypes[dtype].decode == nullptr)
-    throw Error("ERR_UNSUPPORTED", std::string("weights of type ") + dtype_name(dtype) + " cannot be packed");
-  return kTypes[dtype];
-}
-
-void encode_from_f32(DType dtype, const float* in, int64_t count, uint8_t* out) {
-  const TypeInfo& t = type_info(dtype);
-  for (int64_t i = 0; i < count; i += t.block, out += t.bytes) t.encode(in + i, out);
-}
 
 std::string shape_text(const WeightExpr& e) {
   return std::string(dtype_name(e.dtype)) + " (" + std::to_string(e.rows) + ", " + std::to_string(e.cols) + ")";
@@ -154,10 +105,10 @@ class RandomRows final : public Reader {
 class TransposedRows final : public Reader {
  public:
   TransposedRows(const WeightExpr& e, ReaderPtr of) : Reader(e), of_(std::move(of)) {
-    if (type_info(e.dtype).block != 1) fail(e, "a type of blocks cannot be transposed");
+    if (weight_type(e.dtype).block != 1) fail(e, "a type of blocks cannot be transposed");
   }
   void read_block(int64_t row, int64_t count, int64_t col, int64_t cols, uint8_t* out) const override {
-    const int64_t size = type_info(expr_.dtype).bytes;
+    const int64_t size = weight_type(expr_.dtype).bytes;
     const int64_t strip = std::max<int64_t>(1, (256 << 10) / (count * size));  // rows of the source at a time
     std::vector<uint8_t> in(static_cast<size_t>(std::min(strip, cols) * count * size));
     for (int64_t c = 0; c < cols; c += strip) {
@@ -236,15 +187,17 @@ class CastRows final : public Reader {
  public:
   CastRows(const WeightExpr& e, ReaderPtr of) : Reader(e), of_(std::move(of)) {}
   void read_block(int64_t row, int64_t count, int64_t col, int64_t cols, uint8_t* out) const override {
+    // Columns of the source come in its own blocks.
     const DType from = expr_.of[0]->dtype;
-    const int64_t strip = std::max<int64_t>(1, (256 << 10) / std::max<int64_t>(1, cols * 4));
-    std::vector<uint8_t> in(static_cast<size_t>(std::min(strip, count) * row_bytes(from, cols)));
-    std::vector<float> values(static_cast<size_t>(std::min(strip, count) * cols));
-    for (int64_t r = 0; r < count; r += strip) {
-      const int64_t n = std::min(strip, count - r);
-      of_->read_block(row + r, n, col, cols, in.data());
-      decode_to_f32(from, in.data(), n * cols, values.data());
-      encode_from_f32(expr_.dtype, values.data(), n * cols, out + r * row_bytes(expr_.dtype, cols));
+    const int64_t block = weight_type(from).block, skip = col % block, size = row_bytes(expr_.dtype, cols);
+    const int64_t width = (skip + cols + block - 1) / block * block, stride = row_bytes(from, width);
+    const int64_t strip = std::max<int64_t>(1, (256 << 10) / std::max<int64_t>(1, width * 4));
+    std::vector<uint8_t> in(static_cast<size_t>(std::min(strip, count) * stride));
+    std::vector<float> values(static_cast<size_t>(width));
+    for (int64_t r = 0; r < count; r++) {
+      if (r % strip == 0) of_->read_block(row + r, std::min(strip, count - r), col - skip, width, in.data());
+      decode_to_f32(from, in.data() + r % strip * stride, width, values.data());
+      encode_from_f32(expr_.dtype, values.data() + skip, cols, out + r * size);
     }
   }
 
@@ -259,8 +212,8 @@ void check_parts(const WeightExpr& e) {
     fail(e, "wrong number of parts");
   if (e.rows < 0 || e.cols < 0 || e.rows > (int64_t{1} << 42) / std::max<int64_t>(1, e.cols))
     fail(e, "impossible size");
-  if (e.cols % type_info(e.dtype).block != 0)
-    fail(e, "expected columns in blocks of " + std::to_string(type_info(e.dtype).block));
+  if (e.cols % weight_type(e.dtype).block != 0)
+    fail(e, "expected columns in blocks of " + std::to_string(weight_type(e.dtype).block));
   if (leaf) return;
   int64_t rows = 0;
   for (const WeightExprPtr& p : e.of) {
@@ -357,18 +310,6 @@ std::string source_key(const WeightExpr& e) {
 }
 
 }  // namespace
-
-const char* dtype_name(DType dtype) { return dtype >= 0 && dtype < kDTypeCount ? kTypes[dtype].name : "unknown"; }
-
-int64_t row_bytes(DType dtype, int64_t cols) {
-  const TypeInfo& t = kTypes[dtype];
-  return (cols + t.block - 1) / t.block * t.bytes;
-}
-
-void decode_to_f32(DType dtype, const uint8_t* in, int64_t count, float* out) {
-  const TypeInfo& t = type_info(dtype);
-  for (int64_t i = 0; i < count; i += t.block, in += t.bytes) t.decode(in, out + i);
-}
 
 std::string weight_key(const WeightExpr& e) {
   std::string key = "(";

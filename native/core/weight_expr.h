@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/op.h"
+#include "core/weight_types.h"
 
 namespace verdant {
 
@@ -38,8 +39,6 @@ struct WeightExpr {
   int64_t heads = 0;              // permute_rows: GGUF's interleaved q/k rows back to halves, per head
 };
 
-// Bytes of one row of `cols` elements in its stored form.
-int64_t row_bytes(DType dtype, int64_t cols);
 // Canonical text of an expression: equal texts mean equal bits. Key of the process-wide cache.
 std::string weight_key(const WeightExpr& expr);
 
@@ -50,9 +49,5 @@ class RowReader {
   virtual void read(int64_t row, int64_t count, uint8_t* out) const = 0;
 };
 std::unique_ptr<RowReader> open_rows(const WeightExprPtr& expr);
-
-// Stored elements to float (f32, f16, bf16, q8_0, q4_0).
-void decode_to_f32(DType dtype, const uint8_t* in, int64_t count, float* out);
-const char* dtype_name(DType dtype);
 
 }  // namespace verdant

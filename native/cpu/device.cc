@@ -46,11 +46,7 @@ class CpuModel : public Model {
   static std::vector<bool> panel_weights(const Program& program) {
     std::vector<bool> panels(program.values.size(), false);
     for (const Node& node : program.nodes)
-      if (node.op == "linear" || node.op == "embed") {
-        if (program.values[node.inputs[1]].kind != ValueKind::weight)
-          throw Error("ERR_GRAPH", node.op + " " + node.name + ": the matrix must be a weight");
-        panels[node.inputs[1]] = true;
-      }
+      for (const int32_t v : panel_inputs(node)) panels[v] = true;
     return panels;
   }
 

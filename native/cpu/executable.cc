@@ -21,7 +21,9 @@ int64_t now_ns() {
       .count();
 }
 
-const char* compute_name(Compute compute) { return kComputeNames[compute]; }
+// What a matrix and a tier must have, by Compute.
+constexpr const char* kComputeNeeds[] = {"a kernel", "weights that decode to f32", "bf16 weights and a tier with BF16",
+                                         "weights in blocks of 32", "weights in blocks of 256"};
 
 }  // namespace
 
@@ -57,18 +59,35 @@ void CpuExecutable::resolve_nodes() {
   for (BoundNode& node : nodes_) node.call.attrs = node.attrs.data();
 }
 
-// bf16 only where every panel is bf16 and the tier multiplies bf16; never a function of the number of rows.
+// What was asked for, if every segment of a linear's matrices can be multiplied that way on this tier.
 Compute CpuExecutable::resolve_compute(const Node& node) const {
-  const Tensor& weight = bound_[node.inputs[1]].tensor;
-  const PackedMatrix& matrix = *static_cast<const PackedMatrix*>(weight.data);
-  bool bf16 = kernels_.gemm[kBF16][kComputeBF16] != nullptr;
-  for (int32_t s = 0; s < matrix.segment_count; s++) bf16 = bf16 && matrix.segments[s].type == kBF16;
   const std::string wanted = std::get<std::string>(node.attrs.at("compute"));
-  if (wanted == "bf16" && !bf16)
-    throw Error("ERR_UNSUPPORTED", "linear " + node.name +
-                                       ": compute bf16 needs bf16 weights and a tier with BF16; these weights are " +
-                                       std::string(dtype_name(matrix.segments[0].type)));
-  return bf16 && wanted != "f32" ? kComputeBF16 : kComputeF32;
+  int32_t compute = 0;
+  while (wanted != kComputeNames[compute]) compute++;
+  for (const PanelSegment& s : segments_of(node))
+    if (segment_compute(&kernels_, static_cast<Compute>(compute), s.type) == kComputeCount)
+      throw Error("ERR_UNSUPPORTED", "linear " + node.name + ": compute " + wanted + " needs " +
+                                         kComputeNeeds[compute] + "; these weights are " + dtype_name(s.type));
+  return static_cast<Compute>(compute);
+}
+
+std::vector<PanelSegment> CpuExecutable::segments_of(const Node& node) const {
+  std::vector<PanelSegment> all;
+  for (const int32_t v : panel_inputs(node)) {
+    const PackedMatrix& matrix = *static_cast<const PackedMatrix*>(bound_[v].tensor.data);
+    all.insert(all.end(), matrix.segments, matrix.segments + matrix.segment_count);
+  }
+  return all;
+}
+
+// The ways in which the segments of a linear's matrices are multiplied, in order.
+std::string CpuExecutable::compute_names(size_t n) const {
+  std::string names;
+  for (const PanelSegment& s : segments_of(program_.nodes[n])) {
+    const std::string name = kComputeNames[segment_compute(&kernels_, nodes_[n].call.compute, s.type)];
+    if (names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
 }
 
 void CpuExecutable::allocate_outputs(Step& step) const {
@@ -116,23 +135,33 @@ void CpuExecutable::bind(Step& step, int32_t iteration) {
   for (BoundNode& node : nodes_) node.call.workspace = workspace_.data();
 }
 
+void CpuExecutable::add_serial(const Phase& phase) {
+  if (!profiling_ && !stages_.empty() && stages_.back().chunk == 0)
+    stages_.back().count++;
+  else
+    stages_.push_back({phases_.size(), 1, 0});
+  phases_.push_back(phase);
+}
+
 void CpuExecutable::plan_stages() {
   stages_.clear();
+  phases_.clear();
   bool parallel = false;
   for (int32_t n = 0; n < static_cast<int32_t>(nodes_.size()); n++) {
     const Kernel& kernel = *nodes_[n].kernel;
     const OpCall& call = nodes_[n].call;
-    const bool serial = threads_ == 1 || (kernel.cost != nullptr && kernel.cost(call) < kSerialCost);
-    if (serial && !profiling_ && !stages_.empty() && stages_.back().tasks == 0) {
-      stages_.back().call_count++;
-    } else if (serial) {
-      stages_.push_back({n, 1, 0, 0, 0});
-    } else {
-      parallel = true;
-      for (int32_t phase = 0; phase < kernel.phases; phase++) {
-        const int64_t tasks = kernel.tasks(call, phase);
-        if (tasks > 0) stages_.push_back({n, 1, phase, tasks, std::max<int64_t>(1, tasks / (threads_ * 4))});
+    const bool small = threads_ == 1 || (kernel.cost != nullptr && kernel.cost(call) < kSerialCost);
+    for (int32_t phase = 0; phase < kernel.phases; phase++) {
+      const int64_t tasks = kernel.tasks(call, phase);
+      if (tasks == 0) continue;
+      const Phase p = {n, phase, tasks, phases_.empty() || phases_.back().node != n};
+      if (small || tasks == 1) {  // a single task occupies one thread anyway
+        add_serial(p);
+        continue;
       }
+      parallel = true;
+      stages_.push_back({phases_.size(), 1, std::max<int64_t>(1, tasks / (threads_ * 4))});
+      phases_.push_back(p);
     }
   }
   step_threads_ = parallel ? threads_ : 1;
@@ -143,12 +172,9 @@ void CpuExecutable::plan_stages() {
 }
 
 void CpuExecutable::run_serial(const Stage& stage) {
-  for (int32_t n = stage.first_call; n < stage.first_call + stage.call_count; n++) {
-    const Kernel& kernel = *nodes_[n].kernel;
-    for (int32_t phase = 0; phase < kernel.phases; phase++) {
-      const int64_t tasks = kernel.tasks(nodes_[n].call, phase);
-      if (tasks > 0) kernel.run(nodes_[n].call, phase, 0, tasks);
-    }
+  for (size_t i = stage.first; i < stage.first + stage.count; i++) {
+    const Phase& p = phases_[i];
+    nodes_[p.node].kernel->run(nodes_[p.node].call, p.phase, 0, p.tasks);
   }
 }
 
@@ -156,20 +182,21 @@ void CpuExecutable::thread_main(int32_t thread, const std::atomic<bool>& cancell
   const int32_t count = static_cast<int32_t>(stages_.size());
   for (int32_t s = 0; s < count; s++) {
     const Stage& stage = stages_[s];
+    const Phase& first = phases_[stage.first];
     const int64_t start = thread == 0 && profiling_ ? now_ns() : 0;
-    if (stage.tasks == 0) {
+    if (stage.chunk == 0) {
       if (thread == 0) run_serial(stage);
     } else {
-      const BoundNode& node = nodes_[stage.first_call];
-      for (int64_t begin; (begin = next_[s].fetch_add(stage.chunk, std::memory_order_relaxed)) < stage.tasks;)
-        node.kernel->run(node.call, stage.phase, begin, std::min(stage.tasks, begin + stage.chunk));
+      const BoundNode& node = nodes_[first.node];
+      for (int64_t begin; (begin = next_[s].fetch_add(stage.chunk, std::memory_order_relaxed)) < first.tasks;)
+        node.kernel->run(node.call, first.phase, begin, std::min(first.tasks, begin + stage.chunk));
     }
     if (thread == 0 && cancelled.load(std::memory_order_relaxed)) stop_at_.store(s, std::memory_order_relaxed);
     if (step_threads_ > 1) barrier_.wait();
     if (thread == 0 && start != 0) {
       std::lock_guard lock(profile_mutex_);
-      node_ns_[stage.first_call] += now_ns() - start;
-      node_calls_[stage.first_call] += stage.phase == 0;
+      node_ns_[first.node] += now_ns() - start;
+      node_calls_[first.node] += first.starts;
     }
     if (stop_at_.load(std::memory_order_relaxed) <= s) return;
   }
@@ -237,8 +264,8 @@ ExecutableInfo CpuExecutable::info() const {
   std::lock_guard lock(profile_mutex_);
   for (size_t n = 0; n < nodes_.size(); n++) {
     const bool linear = nodes_[n].kernel == &kernels_.op[kOpLinear];
-    info.nodes.push_back({program_.nodes[n].name, program_.nodes[n].op,
-                          linear ? compute_name(nodes_[n].call.compute) : "", node_ns_[n], node_calls_[n]});
+    info.nodes.push_back(
+        {program_.nodes[n].name, program_.nodes[n].op, linear ? compute_names(n) : "", node_ns_[n], node_calls_[n]});
   }
   info.arena_bytes = arena_.bytes() + workspace_.bytes();
   info.steps = steps_;

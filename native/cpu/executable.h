@@ -34,20 +34,26 @@ class CpuExecutable : public Executable {
     std::vector<uint8_t> attrs;
     OpCall call;
   };
-  // Consecutive phases that run between two barriers: one phase of one call over all threads, or small calls on thread
-  // 0.
+  struct Phase {
+    int32_t node, phase;
+    int64_t tasks;
+    bool starts;  // the node's first phase that has tasks
+  };
+  // What runs between two barriers: one phase over all threads, or consecutive small ones on thread 0.
   struct Stage {
-    int32_t first_call, call_count;
-    int32_t phase;
-    int64_t tasks, chunk;  // tasks == 0: serial
+    size_t first, count;  // of phases_
+    int64_t chunk;        // tasks that a thread takes at once; 0: serial
   };
 
   void resolve_nodes();
   Compute resolve_compute(const Node& node) const;
+  std::string compute_names(size_t n) const;
+  std::vector<PanelSegment> segments_of(const Node& node) const;
   void allocate_outputs(Step& step) const;
   void bind(Step& step, int32_t iteration);
   void plan_stages();
   bool run_stages(const std::atomic<bool>& cancelled);
+  void add_serial(const Phase& phase);
   void run_serial(const Stage& stage);
   void thread_main(int32_t thread, const std::atomic<bool>& cancelled);
   bool advance(Step& step, int32_t iteration) const;
@@ -63,6 +69,7 @@ class CpuExecutable : public Executable {
   ArenaPlanner planner_;
   Pages arena_, workspace_;
   std::vector<int64_t> shaped_;  // dims of the last step whose shapes were found right
+  std::vector<Phase> phases_;
   std::vector<Stage> stages_;
   std::unique_ptr<std::atomic<int64_t>[]> next_;
   size_t next_size_ = 0;

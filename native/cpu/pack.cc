@@ -15,17 +15,13 @@
 #include <thread>
 
 #include "core/error.h"
-#include "weights/q4_0.h"
-#include "weights/q8_0.h"
+#include "cpu/pack_blocks.h"
 
 namespace verdant {
 namespace {
 
 constexpr int64_t kAlignment = 2 << 20;  // a huge page
 constexpr int64_t kScratch = 2 << 20;    // stored bytes that a thread holds while it packs them
-
-// Up to 16 rows in stored form, `stride` bytes apart, to one panel that is zero before.
-using PackPanel = void (*)(const uint8_t* rows, int64_t stride, int64_t count, int64_t cols, uint8_t* panel);
 
 // Columns of kUnit bytes: [column][16]. 16 columns at a time: rows a power of two apart share cache sets, so each line
 // of a row is used up at once.
@@ -47,24 +43,6 @@ void pack_bf16(const uint8_t* rows, int64_t stride, int64_t count, int64_t cols,
     std::memcpy(panel + cols / 2 * 64 + lane * 4, rows + lane * stride + (cols - 1) * 2, 2);
 }
 
-// Blocks of 32: the words of q as lines [word][16 rows], then 16 scales. For q4_0 this is the order that the kernel
-// wants: word g holds elements 4 g to 4 g + 3 in its low nibbles and those 16 further in its high ones.
-template <class Block>
-void pack_blocks(const uint8_t* rows, int64_t stride, int64_t count, int64_t cols, uint8_t* panel) {
-  constexpr int64_t kWords = sizeof(Block::q) / 4;
-  for (int64_t b = 0; b < cols / Block::kSize; b++, panel += kWords * 64 + 32)
-    for (int64_t lane = 0; lane < count; lane++) {
-      const uint8_t* in = rows + lane * stride + b * static_cast<int64_t>(sizeof(Block));
-      for (int64_t g = 0; g < kWords; g++) std::memcpy(panel + g * 64 + lane * 4, in + sizeof(Block::d) + g * 4, 4);
-      std::memcpy(panel + kWords * 64 + lane * 2, in, sizeof(Block::d));
-    }
-}
-
-struct PanelType {
-  PackPanel pack;
-  int64_t block, bytes;  // bytes of a panel for `block` columns
-};
-
 PanelType panel_type(DType dtype) {
   switch (dtype) {
     case kF32:
@@ -73,11 +51,8 @@ PanelType panel_type(DType dtype) {
       return {pack_units<2>, 1, 32};
     case kBF16:
       return {pack_bf16, 2, 64};
-    case kQ8_0:
-      return {pack_blocks<Q8_0Block>, Q8_0Block::kSize, 8 * 64 + 32};
-    case kQ4_0:
-      return {pack_blocks<Q4_0Block>, Q4_0Block::kSize, 4 * 64 + 32};
     default:
+      if (const PanelType blocks = block_panel_type(dtype); blocks.pack != nullptr) return blocks;
       throw Error("ERR_UNSUPPORTED", std::string("a matrix of type ") + dtype_name(dtype) + " cannot be packed");
   }
 }

@@ -10,6 +10,10 @@
 namespace verdant {
 namespace {
 
+bool is_panel_input(const Node& node, size_t i) {
+  return (node.op == "embed" && i == 1) || (node.op == "linear" && i % 2 == 1);
+}
+
 // Inputs > outputs, each a word: one letter per dim, equal letters are equal sizes within the node; "*" anything, "="
 // like the first input. "#": i32 and an input of the program where its content is checked, "~": u8, else f32; "!": a
 // state.
@@ -19,7 +23,7 @@ struct Rule {
 };
 constexpr Rule kRules[] = {
     {"embed", "r# vc > rc"},
-    {"linear", "rk nk n > rn"},
+    {"linear", "rk nk n mk m lk l > rn rm rl"},
     {"matmul", "* * > *"},
     {"rms_norm", "rx c > rx"},
     {"layer_norm", "rc c c > rc"},
@@ -261,11 +265,14 @@ void check_weight(const Program& program, const Value& value, bool panels) {
 std::vector<bool> panel_values(const Program& program) {
   std::vector<bool> panels(program.values.size(), false);
   for (const Node& node : program.nodes)
-    if ((node.op == "linear" || node.op == "embed") && program.values[node.inputs[1]].kind == ValueKind::weight)
-      panels[node.inputs[1]] = true;
+    for (const int32_t v : panel_inputs(node)) {
+      if (program.values[v].kind != ValueKind::weight)
+        fail(program, node.op + " " + node.name + ": the matrix must be a weight");
+      panels[v] = true;
+    }
   for (const Node& node : program.nodes)
     for (size_t i = 0; i < node.inputs.size(); i++)
-      if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !(i == 1 && (node.op == "linear" || node.op == "embed")))
+      if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !is_panel_input(node, i))
         fail(program, node.op + " " + node.name + ": matrix " + program.values[node.inputs[i]].name +
                           " is packed for linear or embed");
   return panels;
@@ -302,6 +309,13 @@ void check_index_inputs(const Program& program, const Node& node) {
 }
 
 }  // namespace
+
+std::vector<int32_t> panel_inputs(const Node& node) {
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < node.inputs.size(); i++)
+    if (is_panel_input(node, i) && node.inputs[i] >= 0) out.push_back(node.inputs[i]);
+  return out;
+}
 
 void check_program(const Program& program) {
   const std::vector<bool> panels = panel_values(program);

@@ -6,6 +6,8 @@
 
 namespace verdant {
 
+// Weights of a node that are packed in panels: the matrices of linear and embed.
+std::vector<int32_t> panel_inputs(const Node& node);
 // What can be said before sizes are known: weights, panels, states, the loop. Throws ERR_GRAPH.
 void check_program(const Program& program);
 // Every node with the sizes of a step; throws ERR_GRAPH naming node, tensor, expected and found.

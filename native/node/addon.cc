@@ -1,10 +1,11 @@
-// The native surface: devices, loadDevice, ops, open. The only folder that knows Node.
+// The native surface: devices, loadDevice, ops, open, readWeight. The only folder that knows Node.
 #include <napi.h>
 
 #include <cmath>
 
 #include "cpu/device.h"
 #include "node/objects.h"
+#include "node/read_weight.h"
 #include "ops/list.h"
 
 namespace verdant {
@@ -130,6 +131,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("loadDevice", Napi::Function::New<load_device>(env, "loadDevice"));
   exports.Set("ops", Napi::Function::New<ops>(env, "ops"));
   exports.Set("open", Napi::Function::New<verdant::open>(env, "open"));
+  exports.Set("readWeight", Napi::Function::New<read_weight>(env, "readWeight"));
   return exports;
 }
 

@@ -215,6 +215,8 @@ Program to_program(const Napi::Object& object) {
   return program;
 }
 
+WeightExprPtr to_weight_expr(const Napi::Object& object) { return to_weight(object); }
+
 std::vector<int64_t> to_dims(const Napi::Value& value, const Program& program) {
   if (!value.IsArray()) throw Error("ERR_INPUT", "dims must be an array");
   const Napi::Array array = value.As<Napi::Array>();

@@ -1,5 +1,5 @@
 #pragma once
-#include "weights/f16.h"
+#include "weights/scalar.h"
 
 namespace verdant {
 
@@ -20,18 +20,19 @@ static inline void decode_q4_0(const Q4_0Block& b, float* out) {
 }
 
 // d = (the x of largest magnitude) / -8, q = min(15, trunc(x / d + 8.5)): as ggml's reference.
-static inline void encode_q4_0(const float* x, Q4_0Block& b) {
-  float largest = 0, extreme = 0;
+static inline void encode_q4_0(const float* in, Q4_0Block& b) {
+  float x[Q4_0Block::kSize], largest = 0, extreme = 0;
   for (int i = 0; i < Q4_0Block::kSize; i++) {
+    x[i] = finite_within(in[i], -8 * kLargestF16, 8 * kLargestF16);
     if (fabsf(x[i]) <= largest) continue;
     largest = fabsf(x[i]);
     extreme = x[i];
   }
   const float d = extreme / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
-  encode_f16(d, b.d);
+  encode_scale(d, b.d);
   for (int j = 0; j < Q4_0Block::kSize / 2; j++) {
-    const int low = (int)(x[j] * inverse + 8.5f), high = (int)(x[j + 16] * inverse + 8.5f);
-    b.q[j] = (uint8_t)((low < 15 ? low : 15) | (high < 15 ? high : 15) << 4);
+    const int low = truncated_code(x[j] * inverse + 8.5f, 15);
+    b.q[j] = (uint8_t)(low | truncated_code(x[j + 16] * inverse + 8.5f, 15) << 4);
   }
 }
 

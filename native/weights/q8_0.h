@@ -1,5 +1,5 @@
 #pragma once
-#include "weights/f16.h"
+#include "weights/scalar.h"
 
 namespace verdant {
 
@@ -17,12 +17,15 @@ static inline void decode_q8_0(const Q8_0Block& b, float* out) {
 }
 
 // d = max |x| / 127, q to nearest with the unrounded d: as ggml's reference.
-static inline void encode_q8_0(const float* x, Q8_0Block& b) {
-  float largest = 0;
-  for (int i = 0; i < Q8_0Block::kSize; i++) largest = fmaxf(largest, fabsf(x[i]));
+static inline void encode_q8_0(const float* in, Q8_0Block& b) {
+  float x[Q8_0Block::kSize], largest = 0;
+  for (int i = 0; i < Q8_0Block::kSize; i++) {
+    x[i] = finite_within(in[i], -127 * kLargestF16, 127 * kLargestF16);
+    largest = fmaxf(largest, fabsf(x[i]));
+  }
   const float d = largest / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
-  encode_f16(d, b.d);
-  for (int i = 0; i < Q8_0Block::kSize; i++) b.q[i] = (int8_t)roundf(x[i] * inverse);
+  encode_scale(d, b.d);
+  for (int i = 0; i < Q8_0Block::kSize; i++) b.q[i] = (int8_t)finite_within(roundf(x[i] * inverse), -127, 127);
 }
 
 }  // namespace verdant

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { root, temporaryFolder, verdant } from './cli.js';
 
-const commands = ['run', 'chat', 'inspect', 'graph', 'trace', 'pull', 'doctor'];
+const commands = ['run', 'chat', 'inspect', 'graph', 'trace', 'quantize', 'bench', 'pull', 'doctor'];
 
 describe('verdant', () => {
   it('prints its version', async () => {
@@ -52,7 +52,11 @@ describe('verdant', () => {
       ['run', '--top-k', 'many'],
       /^verdant: option '--top-k <k>' argument 'many' is invalid\. It is not an integer\.\n$/,
     ],
-    ['a compute type that is none', ['graph', 'x', '--compute', 'f8'], /Allowed choices are auto, f32, bf16\.\n$/],
+    [
+      'a compute type that is none',
+      ['graph', 'x', '--compute', 'f8'],
+      /Allowed choices are auto, f32, bf16, int8\/32, int8\/256\.\n$/,
+    ],
     [
       'a value out of range',
       ['run', '--temperature', '-1'],

@@ -88,7 +88,9 @@ describe('lower', () => {
   it('refuses unknown and doubled names, mixed graphs and dims of two sizes', () => {
     const g = sampleGraph();
     expect(() => lower(g, { outputs: ['nothing'] })).toThrow(GraphError);
-    expect(() => lower(g, { outputs: ['h'], compute: 'int3' })).toThrow(/auto, f32, bf16; found int3/);
+    expect(() => lower(g, { outputs: ['h'], compute: 'int3' })).toThrow(
+      /auto, f32, bf16, int8\/32, int8\/256; found int3/,
+    );
     expect(() => g.output('h', g.outputs.get('wide') as Tensor)).toThrow(/declared twice/);
     expect(() => g.input('x', 'f32', [rows, hidden] as const)).toThrow(/declared twice/);
     expect(() => g.input('z', 'f32', [rows, dim('hidden', 9)] as const)).toThrow(/two sizes.*hidden = 8.*hidden = 9/);

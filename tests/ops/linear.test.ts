@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { WeightDType } from '../../lib/graph/dtype.js';
+import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { checkOnTiers, checkThreads, expectSameBits } from '../support/compare.js';
+import { quantTypes } from '../support/quants.js';
 import { buildProgram, cpuTiers, runOp } from '../support/run_op.js';
 import { linearCase, linearData, linearTest, linearTests } from './linear.js';
 
@@ -11,14 +12,23 @@ checkThreads('linear', [
   linearTest(['q4_0'], 33, 128, 257),
   linearTest(['bf16'], 33, 129, 257, { compute: 'auto' }),
   linearTest(['q8_0', 'f32'], 200, 64, 67),
+  linearTest(['q8_0'], 33, 1120, 257, { compute: 'auto' }),
+  linearTest(['q6_k', 'q4_k'], 33, 1280, 129, { compute: 'auto' }),
 ]);
 
-const types: readonly (readonly WeightDType[])[] = [['f32'], ['f16'], ['bf16'], ['q8_0'], ['q4_0'], ['q8_0', 'q4_0']];
+const types: readonly (readonly WeightDType[])[] = [
+  ['f32'],
+  ['f16'],
+  ['bf16'],
+  ...quantTypes.map((t) => [t]),
+  ['q8_0', 'q4_0'],
+  ['q4_k', 'q6_k', 'q8_0'],
+];
 
 describe.each(cpuTiers())('linear on %s', (device) => {
   it.each(types)('%s: each row has the bits that it has alone, whatever the number of rows', async (...dtypes) => {
-    const counts = [1, 2, 5, 6, 7, 31, 33, 400];
-    const data = linearData(dtypes, 400, 160, 67);
+    const counts = [1, 2, 3, 4, 5, 6, 7, 31, 32, 33, 400];
+    const data = linearData(dtypes, 400, weightDTypes[dtypes[0]!].block === 256 ? 1536 : 1184, 67);
     const run = async (rows: number) => (await runOp({ ...linearCase(data, rows, 'auto'), device })).y!.data;
     const all = await run(400);
     for (const rows of counts) expectSameBits(await run(rows), all.slice(0, rows * data.n), `${rows} rows`);
@@ -32,7 +42,7 @@ describe.each(cpuTiers())('linear on %s', (device) => {
   it('says how it multiplies: bf16 only where weights and tier have it, and never where f32 is asked for', async () => {
     const compute = async (dtype: WeightDType, wanted: string): Promise<string> => {
       const model = await DeviceModel.open(device);
-      const { program } = buildProgram([linearCase(linearData([dtype], 1, 32, 16), 1, wanted)]);
+      const { program } = buildProgram([linearCase(linearData([dtype], 1, 256, 16), 1, wanted)]);
       const found = (await model.compile(program)).profile().nodes[0]!.compute;
       await model.dispose();
       return found;
@@ -40,7 +50,11 @@ describe.each(cpuTiers())('linear on %s', (device) => {
     const tierHasBf16 = (await compute('bf16', 'auto')) === 'bf16';
     expect(await compute('bf16', 'f32')).toBe('f32');
     expect(await compute('f16', 'auto')).toBe('f32');
-    expect(await compute('q8_0', 'auto')).toBe('f32');
+    expect(await compute('q8_0', 'auto')).toBe('int8/32');
+    expect(await compute('q8_0', 'f32')).toBe('f32');
+    expect(await compute('q4_k', 'auto')).toBe('int8/256');
+    await expect(compute('q4_k', 'int8/32')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
+    await expect(compute('f32', 'int8/32')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
     if (tierHasBf16) expect(await compute('bf16', 'bf16')).toBe('bf16');
     else await expect(compute('bf16', 'bf16')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
     await expect(compute('f32', 'bf16')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });

@@ -47,7 +47,7 @@ describe.skipIf(shared === undefined)('tinystories-656K (skips without the share
       const file = join(shared!, 'tinystories-656K/TinyStories-656K-Q8_0.gguf');
       const golden = 'tinystories-656K-q8_0.json';
       await check(file, golden, device);
-      await using model = await load(file, { device });
+      await using model = await load(file, { device, compute: 'f32' });
       const long = await model.generate('Once upon a time', { greedy: true, maxTokens: 50 }).text();
       const asserted =
         ', a little girl named Lily lived in a small house. She loved to eat yummy food. One day, she saw a small bird on the ground. The bird was sad because it could not eat it.\nLily wanted to help the bird. She tried to eat the food and ';

@@ -1,18 +1,12 @@
 import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import type { WeightExpr } from '../../lib/graph/weight_expr.js';
+import { decodeF16, decodeQuant, type QuantType, quantHalves } from './quants.js';
 import type { Random } from './random.js';
 
 /** A weight as it is stored, and the same numbers in float64. */
 export interface StoredWeight {
   readonly expr: WeightExpr;
   readonly values: Float64Array;
-}
-
-/** IEEE half: sign, 5 bits of exponent, 10 of mantissa. */
-export function decodeF16(bits: number): number {
-  const [sign, exponent, mantissa] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
 /** The float whose upper half these bits are. */
@@ -51,22 +45,18 @@ export function storedWeight(random: Random, dtype: WeightDType, rows: number, c
   return made(blocks(random, dtype, values));
 }
 
-/** Blocks of 32: a half scale d, then q8_0: d · q, q int8; q4_0: d · (q − 8), element i < 16 in the low nibble of byte i. */
-function blocks(random: Random, dtype: 'q8_0' | 'q4_0', values: Float64Array): Uint8Array {
+/** Random blocks of finite weights: every bit but those of the halves is drawn. */
+function blocks(random: Random, dtype: QuantType, values: Float64Array): Uint8Array {
   const { block, bytes } = weightDTypes[dtype];
   const data = new Uint8Array((values.length / block) * bytes);
-  for (let b = 0; b < values.length / block; b++) {
-    const scale = ((dtype === 'q8_0' ? 4 : 8) << 10) | random.integer(0, 1024);
-    data.set([scale & 255, scale >> 8], b * bytes);
-    for (let i = 0; i < bytes - 2; i++) {
-      const q = random.integer(0, 256);
-      data[b * bytes + 2 + i] = q;
-      if (dtype === 'q8_0') values[b * block + i] = decodeF16(scale) * ((q << 24) >> 24);
-      else {
-        values[b * block + i] = decodeF16(scale) * ((q & 15) - 8);
-        values[b * block + i + 16] = decodeF16(scale) * ((q >> 4) - 8);
-      }
+  for (let b = 0; b < data.length; b += bytes) {
+    for (let i = 0; i < bytes; i++) data[b + i] = random.integer(0, 256);
+    for (const [at, exponent] of quantHalves[dtype]) {
+      const negative = dtype === 'q8_0' || dtype === 'q4_0' ? 0 : random.integer(0, 2) << 15;
+      const bits = negative | (exponent << 10) | random.integer(0, 1024);
+      data.set([bits & 255, bits >> 8], b + at);
     }
   }
+  values.set(decodeQuant(dtype, data));
   return data;
 }

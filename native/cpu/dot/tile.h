@@ -22,6 +22,7 @@ constexpr int64_t kBlockSteps = 512;  // a group of panels this deep stays in L2
 
 // Arithmetic of types whose steps are one f32 weight.
 struct FmaSteps {
+  static constexpr bool kQuants = false;  // decoded by D::decode, never multiplied as they lie
   using X = float;
   static constexpr int kX = 1;
   static inline Vec broadcast(const float* x) { return set1(*x); }
@@ -151,12 +152,16 @@ static inline void decode_steps(const uint8_t* w, int g, Vec scale, int64_t coun
 // `steps` of one panel to f32: out (steps, 16).
 template <class D>
 static inline void decode_panel(const uint8_t* w, int64_t steps, float* out) {
-  for (; steps > 0; w += D::kBlockBytes) {
-    const Vec scale = D::scale(w);
-    for (int g = 0; g < D::kGroups && steps > 0; g++) {
-      decode_steps<D, 0>(w, g, scale, steps, out);
-      out += 16 * D::kGroup;
-      steps -= D::kGroup;
+  if constexpr (D::kQuants) {
+    D::decode(w, steps, out);
+  } else {
+    for (; steps > 0; w += D::kBlockBytes) {
+      const Vec scale = D::scale(w);
+      for (int g = 0; g < D::kGroups && steps > 0; g++) {
+        decode_steps<D, 0>(w, g, scale, steps, out);
+        out += 16 * D::kGroup;
+        steps -= D::kGroup;
+      }
     }
   }
 }
@@ -195,7 +200,9 @@ template <class D>
 static void gemm(const GemmArgs& g) {
   const TileArgs a = {g.x, g.x_stride, g.panels, g.panel_bytes, (g.k + D::kX - 1) / D::kX, g.y, g.y_stride,
                       g.n, g.bias,     true,     true};
-  if (D::kDecode && g.m > 1) {
+  if constexpr (D::kQuants) {
+    gemm_blocks<D, true>(a, g.m, kGroupPanels);
+  } else if (D::kDecode && g.m > 1) {
     gemm_blocks<D, D::kDecode>(a, g.m, kGroupPanels);
   } else {
     gemm_blocks<D, false>(a, g.m, g.m == 1 ? tile_panels(1) : kGroupPanels);

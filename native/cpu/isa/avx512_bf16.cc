@@ -14,6 +14,7 @@ namespace {
 
 // A step is a pair of k: x two bf16, the panel [16][2].
 struct Bf16PairDot {
+  static constexpr bool kQuants = false;
   using X = uint16_t;
   static constexpr int kX = 2;
   static constexpr int kGroup = 1, kGroups = 1;

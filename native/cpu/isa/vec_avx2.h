@@ -2,6 +2,7 @@
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 namespace verdant::avx2 {
 
@@ -13,6 +14,8 @@ struct Mask {
 };
 
 constexpr int kTileVecs = 6;
+constexpr bool kInt8Kernels = true;
+constexpr bool kInt8Direct = true;
 
 static inline Vec zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 static inline Vec set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -104,17 +107,75 @@ static inline Vec pair_odd(const uint8_t* line) {
   return {_mm256_castsi256_ps(_mm256_and_si256(line_low(line), m)),
           _mm256_castsi256_ps(_mm256_and_si256(line_high(line), m))};
 }
-template <int kByte>
-static inline Vec signed_byte(const uint8_t* line) {
-  const __m256i low = _mm256_srai_epi32(_mm256_slli_epi32(line_low(line), 24 - 8 * kByte), 24);
-  const __m256i high = _mm256_srai_epi32(_mm256_slli_epi32(line_high(line), 24 - 8 * kByte), 24);
-  return {_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)};
+
+struct IVec {
+  __m256i a, b;
+};
+static inline IVec load_line(const uint8_t* line) { return {line_low(line), line_high(line)}; }
+static inline void store_line(uint8_t* line, IVec x) {
+  _mm256_storeu_si256((__m256i*)line, x.a);
+  _mm256_storeu_si256((__m256i*)(line + 32), x.b);
 }
-template <int kNibble>
-static inline Vec nibble(const uint8_t* line) {
-  const __m256i m = _mm256_set1_epi32(15);
-  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(line_low(line), 4 * kNibble), m)),
-          _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(line_high(line), 4 * kNibble), m))};
+static inline IVec set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+static inline IVec zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline IVec set4(const int8_t* p) {
+  int32_t word;
+  memcpy(&word, p, sizeof word);
+  return set1_int(word);
+}
+template <int kLeft, int kMask>
+static inline __m256i bits_8(__m256i x) {
+  const __m256i moved = kLeft > 0   ? _mm256_slli_epi32(x, kLeft < 0 ? 0 : kLeft)
+                        : kLeft < 0 ? _mm256_srli_epi32(x, kLeft < 0 ? -kLeft : 0)
+                                    : x;
+  return _mm256_and_si256(moved, _mm256_set1_epi8((char)kMask));
+}
+template <int kLeft, int kMask>
+static inline IVec bits(IVec x) {
+  return {bits_8<kLeft, kMask>(x.a), bits_8<kLeft, kMask>(x.b)};
+}
+static inline IVec or_int(IVec x, IVec y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+static inline IVec lookup(IVec x, const uint8_t* table) {
+  const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
+  return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};
+}
+static inline __m256i dot_8(__m256i sum, __m256i u, __m256i s) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+}
+static inline IVec dot(IVec sum, IVec u, IVec s) { return {dot_8(sum.a, u.a, s.a), dot_8(sum.b, u.b, s.b)}; }
+static inline IVec start_wide(int32_t) { return zero_int(); }
+static inline __m256i dot_wide_8(__m256i sum, __m256i u, __m256i s) {
+  const __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
+  return dot_8(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(s, w));
+}
+static inline IVec dot_wide(IVec sum, IVec u, IVec s) {
+  return {dot_wide_8(sum.a, u.a, s.a), dot_wide_8(sum.b, u.b, s.b)};
+}
+static inline Vec to_float(IVec x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+template <int kByte>
+static inline Vec byte_float(IVec x) {
+  const __m256i m = _mm256_set1_epi32(255);
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(x.a, 8 * kByte), m)),
+          _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(x.b, 8 * kByte), m))};
+}
+static inline __m128i load_16(const uint8_t* p) { return _mm_loadu_si128((const __m128i*)p); }
+static inline Vec widen_u8(__m128i x) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(x, 8)))};
+}
+static inline Vec load_u8(const uint8_t* p) { return widen_u8(load_16(p)); }
+static inline Vec load_s8(const uint8_t* p) {
+  const __m128i x = load_16(p);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(x, 8)))};
+}
+static inline Vec load_u4_low(const uint8_t* p) { return widen_u8(_mm_and_si128(load_16(p), _mm_set1_epi8(15))); }
+static inline Vec load_u4_high(const uint8_t* p) {
+  return widen_u8(_mm_and_si128(_mm_srli_epi32(load_16(p), 4), _mm_set1_epi8(15)));
+}
+static inline void store_s8(int8_t* p, Vec x) {
+  const __m256i low = _mm256_cvtps_epi32(x.a), high = _mm256_cvtps_epi32(x.b);
+  const __m128i low16 = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  const __m128i high16 = _mm_packs_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+  _mm_storeu_si128((__m128i*)p, _mm_packs_epi16(low16, high16));
 }
 
 }  // namespace verdant::avx2

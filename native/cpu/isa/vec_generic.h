@@ -16,6 +16,10 @@ struct Mask {
 
 // Accumulators (Vecs) that a register tile may hold on this tier.
 constexpr int kTileVecs = 4;
+// Whether this tier has int8 kernels of its own; else those of the tier below stay.
+constexpr bool kInt8Kernels = true;
+// Whether they multiply panels as these lie where rows are few; else panels are always decoded first (less code).
+constexpr bool kInt8Direct = false;
 
 template <class F>
 static inline Vec each(F f) {
@@ -164,14 +168,89 @@ static inline Vec pair_even(const uint8_t* line) {
 static inline Vec pair_odd(const uint8_t* line) {
   return each([&](int i) { return from_bits(line_word(line, i) & 0xffff0000u); });
 }
-// Byte kByte (0 to 3) of each lane as a signed integer; nibble kNibble (0 to 7, lowest first) as an unsigned one.
-template <int kByte>
-static inline Vec signed_byte(const uint8_t* line) {
-  return each([&](int i) { return (float)(int8_t)(line[4 * i + kByte]); });
+
+// IVec: 16 lanes of 32 bits, or of 4 bytes each.
+struct IVec {
+  uint32_t v[16];
+};
+template <class F>
+static inline IVec each_int(F f) {
+  IVec r;
+  for (int i = 0; i < 16; i++) r.v[i] = (uint32_t)f(i);
+  return r;
 }
-template <int kNibble>
-static inline Vec nibble(const uint8_t* line) {
-  return each([&](int i) { return (float)((line_word(line, i) >> (4 * kNibble)) & 15); });
+static inline uint32_t byte_of(uint32_t x, int j) { return x >> (8 * j) & 255; }
+
+static inline IVec load_line(const uint8_t* line) {
+  return each_int([&](int i) { return line_word(line, i); });
+}
+static inline void store_line(uint8_t* line, IVec a) {
+  for (int i = 0; i < 64; i++) line[i] = (uint8_t)byte_of(a.v[i / 4], i % 4);
+}
+static inline IVec set1_int(int32_t x) {
+  return each_int([&](int) { return x; });
+}
+static inline IVec zero_int() { return set1_int(0); }
+// The same 4 bytes in every lane.
+static inline IVec set4(const int8_t* p) {
+  return set1_int((int32_t)((uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 |
+                            (uint32_t)(uint8_t)p[3] << 24));
+}
+// Every byte moved left (kLeft > 0) or right, then masked with kMask.
+template <int kLeft, int kMask>
+static inline IVec bits(IVec a) {
+  return each_int([&](int i) {
+    const uint32_t moved = kLeft >= 0 ? a.v[i] << (kLeft & 31) : a.v[i] >> (-kLeft & 31);
+    return moved & (uint32_t)kMask * 0x01010101u;
+  });
+}
+static inline IVec or_int(IVec a, IVec b) {
+  return each_int([&](int i) { return a.v[i] | b.v[i]; });
+}
+// Byte x of a table of 16 for each byte x < 16.
+static inline IVec lookup(IVec a, const uint8_t* table) {
+  return each_int([&](int i) {
+    uint32_t r = 0;
+    for (int j = 0; j < 4; j++) r |= (uint32_t)table[byte_of(a.v[i], j) & 15] << (8 * j);
+    return r;
+  });
+}
+// sum + the 4 products of unsigned bytes u <= 127 and signed bytes s >= -127 of each lane, exactly.
+static inline IVec dot(IVec sum, IVec u, IVec s) {
+  return each_int([&](int i) {
+    int32_t r = (int32_t)sum.v[i];
+    for (int j = 0; j < 4; j++) r += (int32_t)byte_of(u.v[i], j) * (int8_t)byte_of(s.v[i], j);
+    return r;
+  });
+}
+// The same for all u: a chain begins with start_wide(-128 times the sum of its s) and gives the sum of (u - 128) s.
+// (A tier that multiplies u - 128 begins with zero.)
+static inline IVec start_wide(int32_t sum) { return set1_int(sum); }
+static inline IVec dot_wide(IVec sum, IVec u, IVec s) { return dot(sum, u, s); }
+static inline Vec to_float(IVec a) {
+  return each([&](int i) { return (float)(int32_t)a.v[i]; });
+}
+// Byte kByte (0 to 3) of each lane, unsigned.
+template <int kByte>
+static inline Vec byte_float(IVec a) {
+  return each([&](int i) { return (float)byte_of(a.v[i], kByte); });
+}
+// 16 unsigned or signed bytes; the low or the high nibbles of 16 bytes.
+static inline Vec load_u8(const uint8_t* p) {
+  return each([&](int i) { return (float)p[i]; });
+}
+static inline Vec load_s8(const uint8_t* p) {
+  return each([&](int i) { return (float)(int8_t)p[i]; });
+}
+static inline Vec load_u4_low(const uint8_t* p) {
+  return each([&](int i) { return (float)(p[i] & 15); });
+}
+static inline Vec load_u4_high(const uint8_t* p) {
+  return each([&](int i) { return (float)(p[i] >> 4); });
+}
+// 16 integers of at most 127 in magnitude as bytes; a NaN gives any byte.
+static inline void store_s8(int8_t* p, Vec a) {
+  for (int i = 0; i < 16; i++) p[i] = (int8_t)(a.v[i] >= -127.0f && a.v[i] <= 127.0f ? (int)a.v[i] : 0);
 }
 
 }  // namespace verdant::generic

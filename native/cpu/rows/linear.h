@@ -3,8 +3,11 @@
 
 namespace verdant::VERDANT_ISA {
 
-// Phase 0, only for bf16: x rounded to bf16 in the workspace, rows padded with zero to an even k.
-// Phase 1: tasks are (segment, group of panels, block of rows), blocks of rows fastest so that a group stays in cache.
+// Up to three matrices share x: part p is in[1 + 2 p], its bias in[2 + 2 p], its result out[p].
+// Phase 0: x in the forms that the segments of w want, in the workspace: bf16 (rows padded with zero to an even k), and
+// int8 with a scale for each 32 or 256 and one `aux` table for each weight type. Tasks are rows.
+// Phase 1: tasks are (part, segment, group of panels, block of rows), blocks of rows fastest so that a group stays in
+// cache.
 constexpr int64_t kLinearPanels = 4;
 constexpr int64_t kLinearRows = 192;
 
@@ -14,78 +17,177 @@ static inline int64_t linear_groups(const PanelSegment& s) {
   return (s.rows + kLinearPanels * kPanelRows - 1) / (kLinearPanels * kPanelRows);
 }
 
+static inline const PackedMatrix& linear_matrix(const OpCall& call, int32_t part) {
+  return *(const PackedMatrix*)call.in[1 + 2 * part].data;
+}
+static inline Compute linear_compute(const OpCall& call, const PanelSegment& s) {
+  return segment_compute(call.kernels, call.compute, s.type);
+}
+
+// Where the forms of x lie in the workspace; strides in elements, -1: not needed.
+struct LinearForms {
+  int64_t bf16, bytes;
+  int64_t int8[2], scales[2], sums[2][kDTypeCount];  // [0]: scales for 32, [1]: for 256
+};
+static inline int64_t linear_take(int64_t& bytes, int64_t more) {
+  const int64_t at = bytes;
+  bytes += (more + 63) / 64 * 64;
+  return at;
+}
+static inline bool needs_aux(const AuxForm& f) { return f.bias != 0 || f.minima != kNoMinima; }
+
+static void linear_add_form(const OpCall& call, const PanelSegment& s, LinearForms& f) {
+  const int64_t rows = call.in[0].dim[0], k = call.in[0].dim[1];
+  const Compute compute = linear_compute(call, s);
+  if (compute == kComputeBF16 && f.bf16 < 0) f.bf16 = linear_take(f.bytes, rows * even(k) * 2);
+  if (compute != kComputeInt8_32 && compute != kComputeInt8_256) return;
+  const int big = compute == kComputeInt8_256;
+  if (f.int8[big] < 0) {
+    f.int8[big] = linear_take(f.bytes, rows * k);
+    f.scales[big] = linear_take(f.bytes, rows * (k / (big ? 256 : 32)) * 4);
+  }
+  const AuxForm& aux = call.kernels->aux[s.type];
+  if (needs_aux(aux) && f.sums[big][s.type] < 0) f.sums[big][s.type] = linear_take(f.bytes, rows * (k / aux.sub) * 4);
+}
+
+static LinearForms linear_forms(const OpCall& call) {
+  LinearForms f;
+  memset(&f, -1, sizeof f);
+  f.bytes = 0;
+  for (int32_t p = 0; p < call.out_count; p++)
+    for (int32_t i = 0; i < linear_matrix(call, p).segment_count; i++)
+      linear_add_form(call, linear_matrix(call, p).segments[i], f);
+  return f;
+}
+
 static int64_t linear_tasks(const OpCall& call, int32_t phase) {
   const int64_t rows = call.in[0].dim[0];
-  if (phase == 0) return call.compute == kComputeBF16 ? rows : 0;
-  const PackedMatrix& w = *(const PackedMatrix*)call.in[1].data;
+  if (phase == 0) return linear_forms(call).bytes > 0 ? rows : 0;
   int64_t groups = 0;
-  for (int32_t s = 0; s < w.segment_count; s++) groups += linear_groups(w.segments[s]);
+  for (int32_t p = 0; p < call.out_count; p++)
+    for (int32_t s = 0; s < linear_matrix(call, p).segment_count; s++)
+      groups += linear_groups(linear_matrix(call, p).segments[s]);
   return groups * linear_row_blocks(rows);
 }
 
-static int64_t linear_workspace(const OpCall& call) {
-  return call.compute == kComputeBF16 ? call.in[0].dim[0] * even(call.in[0].dim[1]) * 2 : 0;
-}
+static int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }
 
 static int64_t linear_cost(const OpCall& call) {
-  return 2 * call.in[0].dim[0] * call.in[0].dim[1] * call.out[0].dim[1];
+  int64_t columns = 0;
+  for (int32_t p = 0; p < call.out_count; p++) columns += call.out[p].dim[1];
+  return 2 * call.in[0].dim[0] * call.in[0].dim[1] * columns;
+}
+
+// The aux table of one chunk: `count` sums of 16 values.
+static void linear_aux(const AuxForm& form, const int32_t* sums, const float* scales, int64_t block, int64_t count,
+                       void* out) {
+  const int64_t per = form.sub / 16;
+  for (int64_t s = 0; s < count / per; s++) {
+    const int32_t sum = per == 1 ? sums[s] : sums[2 * s] + sums[2 * s + 1];
+    if (form.minima == kNoMinima)
+      ((int32_t*)out)[s] = -form.bias * sum;
+    else
+      ((float*)out)[s] = form.minima == kScaledMinima ? scales[s * form.sub / block] * (float)sum : (float)sum;
+  }
+}
+
+static void linear_int8_row(const OpCall& call, const LinearForms& f, int big, int64_t r) {
+  const int64_t k = call.in[0].dim[1], block = big ? 256 : 32;
+  const float* x = (const float*)call.in[0].data + r * k;
+  int8_t* q = (int8_t*)(call.workspace + f.int8[big]) + r * k;
+  float* scales = (float*)(call.workspace + f.scales[big]) + r * (k / block);
+  int32_t sums[16];
+  for (int64_t c = 0; c < k; c += 256) {
+    const int64_t n = k - c < 256 ? k - c : 256;
+    quantize_chunk(x + c, n, block, q + c, scales + c / block, sums);
+    for (int32_t type = 0; type < kDTypeCount; type++) {
+      if (f.sums[big][type] < 0) continue;
+      const AuxForm& form = call.kernels->aux[type];
+      int32_t* out = (int32_t*)(call.workspace + f.sums[big][type]) + (r * k + c) / form.sub;
+      linear_aux(form, sums, scales + c / block, block, n / 16, out);
+    }
+  }
 }
 
 static void linear_round(const OpCall& call, int64_t begin, int64_t end) {
   const int64_t k = call.in[0].dim[1];
+  const LinearForms f = linear_forms(call);
   for (int64_t r = begin; r < end; r++) {
-    uint16_t* y = (uint16_t*)call.workspace + r * even(k);
-    call.kernels->to_bf16((const float*)call.in[0].data + r * k, y, k);
-    if (k % 2 != 0) y[k] = 0;
+    if (f.bf16 >= 0) {
+      uint16_t* y = (uint16_t*)(call.workspace + f.bf16) + r * even(k);
+      call.kernels->to_bf16((const float*)call.in[0].data + r * k, y, k);
+      if (k % 2 != 0) y[k] = 0;
+    }
+    for (int big = 0; big < 2; big++)
+      if (f.int8[big] >= 0) linear_int8_row(call, f, big, r);
+  }
+}
+
+// x of a segment from row `row` on.
+static void linear_x(const OpCall& call, const LinearForms& f, const PanelSegment& s, int64_t row, GemmArgs& g) {
+  const int64_t k = call.in[0].dim[1];
+  const Compute compute = linear_compute(call, s);
+  g.x_scales = nullptr;
+  g.x_aux = nullptr;
+  g.x_scales_stride = g.x_aux_stride = 0;
+  if (compute == kComputeInt8_32 || compute == kComputeInt8_256) {
+    const int big = compute == kComputeInt8_256;
+    const AuxForm& aux = call.kernels->aux[s.type];
+    g.x_stride = k;
+    g.x = (const int8_t*)(call.workspace + f.int8[big]) + row * k;
+    g.x_scales_stride = k / (big ? 256 : 32);
+    g.x_scales = (const float*)(call.workspace + f.scales[big]) + row * g.x_scales_stride;
+    if (!needs_aux(aux)) return;
+    g.x_aux_stride = k / aux.sub;
+    g.x_aux = (const int32_t*)(call.workspace + f.sums[big][s.type]) + row * g.x_aux_stride;
+  } else if (compute == kComputeBF16) {
+    g.x_stride = even(k);
+    g.x = (const uint16_t*)(call.workspace + f.bf16) + row * g.x_stride;
+  } else {
+    g.x_stride = k;
+    g.x = (const float*)call.in[0].data + row * k;
   }
 }
 
 // Rows [row_begin, row_end) times groups [begin, end) of one segment.
-static void linear_groups_run(const OpCall& call, const PanelSegment& s, int64_t begin, int64_t end, int64_t row_begin,
-                              int64_t row_end) {
-  const int64_t k = call.in[0].dim[1], n = call.out[0].dim[1], first = begin * kLinearPanels * kPanelRows;
+static void linear_groups_run(const OpCall& call, const LinearForms& f, int32_t part, const PanelSegment& s,
+                              int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) {
+  const int64_t n = call.out[part].dim[1], first = begin * kLinearPanels * kPanelRows;
   const int64_t last = end * kLinearPanels * kPanelRows, column = s.row_begin + first;
-  GemmFn gemm_bf16 = call.compute == kComputeBF16 ? call.kernels->gemm[s.type][kComputeBF16] : nullptr;
   GemmArgs g;
+  linear_x(call, f, s, row_begin, g);
   g.m = row_end - row_begin;
   g.panels = s.data + begin * kLinearPanels * s.panel_bytes;
   g.panel_bytes = s.panel_bytes;
   g.n = (last < s.rows ? last : s.rows) - first;
-  g.k = k;
-  g.y = (float*)call.out[0].data + row_begin * n + column;
+  g.k = call.in[0].dim[1];
+  g.y = (float*)call.out[part].data + row_begin * n + column;
   g.y_stride = n;
-  g.bias = call.in[2].data == nullptr ? nullptr : (const float*)call.in[2].data + column;
-  // A segment of a type without a bf16 kernel takes x as it came.
-  if (gemm_bf16 != nullptr) {
-    g.x_stride = even(k);
-    g.x = (const uint16_t*)call.workspace + row_begin * g.x_stride;
-    gemm_bf16(g);
-  } else {
-    g.x_stride = k;
-    g.x = (const float*)call.in[0].data + row_begin * k;
-    call.kernels->gemm[s.type][kComputeF32](g);
-  }
+  const float* bias = (const float*)call.in[2 + 2 * part].data;
+  g.bias = bias == nullptr ? nullptr : bias + column;
+  call.kernels->gemm[s.type][linear_compute(call, s)](g);
 }
 
 static void linear_run(const OpCall& call, int32_t phase, int64_t begin, int64_t end) {
   if (phase == 0) return linear_round(call, begin, end);
-  const PackedMatrix& w = *(const PackedMatrix*)call.in[1].data;
+  const LinearForms f = linear_forms(call);
   const int64_t rows = call.in[0].dim[0], blocks = linear_row_blocks(rows);
   int64_t base = 0;  // tasks of the segments before
-  for (int32_t i = 0; i < w.segment_count && base < end; i++) {
-    const PanelSegment& s = w.segments[i];
-    const int64_t tasks = linear_groups(s) * blocks;
-    const int64_t first = begin > base ? begin - base : 0, last = end - base < tasks ? end - base : tasks;
-    base += tasks;
-    if (blocks == 1) {  // neighbouring groups in one go
-      if (first < last) linear_groups_run(call, s, first, last, 0, rows);
-      continue;
+  for (int32_t p = 0; p < call.out_count; p++)
+    for (int32_t i = 0; i < linear_matrix(call, p).segment_count && base < end; i++) {
+      const PanelSegment& s = linear_matrix(call, p).segments[i];
+      const int64_t tasks = linear_groups(s) * blocks;
+      const int64_t first = begin > base ? begin - base : 0, last = end - base < tasks ? end - base : tasks;
+      base += tasks;
+      if (blocks == 1) {  // neighbouring groups in one go
+        if (first < last) linear_groups_run(call, f, p, s, first, last, 0, rows);
+        continue;
+      }
+      for (int64_t t = first; t < last; t++) {
+        const int64_t group = t / blocks, b = t % blocks;
+        linear_groups_run(call, f, p, s, group, group + 1, b * rows / blocks, (b + 1) * rows / blocks);
+      }
     }
-    for (int64_t t = first; t < last; t++) {
-      const int64_t group = t / blocks, b = t % blocks;
-      linear_groups_run(call, s, group, group + 1, b * rows / blocks, (b + 1) * rows / blocks);
-    }
-  }
 }
 
 static const Kernel linear_kernel = {2, linear_tasks, linear_run, linear_workspace, linear_cost};

@@ -1,0 +1,61 @@
+import type { Program } from '../graph/program.js';
+import type { Executable } from '../runtime/executable.js';
+
+/** Time of the nodes of one kind, all layers together. */
+export interface ProfileEntry {
+  readonly section: string;
+  readonly op: string;
+  /** Its weight, or its place in the graph; layer numbers are written as *. */
+  readonly node: string;
+  readonly compute: string;
+  readonly ms: number;
+  /** Of the section's time inside nodes. */
+  readonly share: number;
+  /** How often nodes of this kind ran. */
+  readonly calls: number;
+}
+
+type Profile = ReturnType<Executable['profile']>;
+
+/** Runs `body` with timing on and says where its time went; small ops that run together count as the first of them. */
+export async function profiled(
+  executable: Executable,
+  section: string,
+  body: () => Promise<unknown>,
+): Promise<ProfileEntry[]> {
+  const before = executable.profile(true);
+  try {
+    await body();
+  } finally {
+    executable.profile(false);
+  }
+  return gather(section, executable.program, before, executable.profile());
+}
+
+/** A node by its weight, if it has one: nodes of a layer share the name of the layer. */
+function labelOf(program: Program, index: number, name: string): string {
+  const weight = program.nodes[index]?.inputs.map((i) => program.values[i]).find((v) => v?.kind === 'weight');
+  return (weight?.name.replace(/\.weight$/, '') ?? name).replace(/\b\d+\b/g, '*');
+}
+
+function gather(section: string, program: Program, before: Profile, after: Profile): ProfileEntry[] {
+  const steps = after.steps - before.steps;
+  const groups = new Map<string, { op: string; node: string; compute: string; ns: number; calls: number }>();
+  for (const [i, { name, op, compute, nanoseconds }] of after.nodes.entries()) {
+    const node = labelOf(program, i, name);
+    const key = `${op} ${node} ${compute}`;
+    const group = groups.get(key) ?? { op, node, compute, ns: 0, calls: 0 };
+    group.ns += nanoseconds - before.nodes[i]!.nanoseconds;
+    group.calls += steps;
+    groups.set(key, group);
+  }
+  const total = [...groups.values()].reduce((n, g) => n + g.ns, 0);
+  return [...groups.values()]
+    .filter((g) => g.ns > 0)
+    .sort((a, b) => b.ns - a.ns)
+    .map(({ op, node, compute, ns, calls }) => ({
+      ...{ section, op, node, compute, calls },
+      ms: ns / 1e6,
+      share: ns / total,
+    }));
+}

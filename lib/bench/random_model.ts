@@ -1,0 +1,31 @@
+import { type BuiltDecoder, buildDecoder } from '../engine/build.js';
+import { OptionError } from '../errors.js';
+import { findArchitecture } from '../models/index.js';
+import { readConfig } from '../weights/config.js';
+import { isQuantizeType, matrixType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
+import { randomSource } from '../weights/random_source.js';
+import { storedGgufName } from '../weights/source.js';
+import type { RawConfig } from '../weights/types.js';
+
+/** The type of that name. Throws an OptionError that lists them. */
+export function quantOf(name: string): QuantizeType {
+  if (isQuantizeType(name)) return name;
+  const expected = quantizeTypes.join(', ');
+  throw new OptionError(`no weight type ${name}`, { name: 'quant', expected, found: name });
+}
+
+/**
+ * A decoder of that config with random weights. Its matrices have the types that a file of that kind has: below q8_0 the
+ * head is q6_k, and rows that do not divide into blocks of 256 have smaller ones. Vectors are f32.
+ */
+export function buildRandom(config: RawConfig, name: string, quant: QuantizeType): BuiltDecoder {
+  const reader = readConfig({ config, configFile: name });
+  const architecture = findArchitecture(reader.architectures[0], reader.modelType, name);
+  const model = { layers: reader.int('num_hidden_layers'), tied: reader.bool('tie_word_embeddings', true) };
+  const named = (tensor: string): string =>
+    (architecture.gguf === undefined ? undefined : storedGgufName(architecture.gguf, tensor)) ?? tensor;
+  return buildDecoder(architecture, reader, {
+    ...randomSource('f32', 1, model.tied ? [/^lm_head\./] : []),
+    quantize: (tensor, cols) => matrixType(quant, named(tensor), cols, model),
+  });
+}
