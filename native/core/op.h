@@ -141,6 +141,7 @@ struct KernelTable {
   Kernel op[kMaxOps];
   GemmFn gemm[kDTypeCount][kComputeCount];
   AuxForm aux[kDTypeCount];
+  bool auto_bf16;  // bf16 products are faster than f32 ones here
   DecodeRowFn decode_row[kDTypeCount];
   void (*to_bf16)(const float* x, uint16_t* y, int64_t n);
 };
@@ -151,8 +152,8 @@ static inline Compute segment_compute(const KernelTable* table, Compute wanted, 
   if (wanted == kComputeAuto)
     wanted = gemm[kComputeInt8_32] != nullptr    ? kComputeInt8_32
              : gemm[kComputeInt8_256] != nullptr ? kComputeInt8_256
-             : gemm[kComputeBF16] != nullptr     ? kComputeBF16
-                                                 : kComputeF32;
+             : gemm[kComputeBF16] != nullptr && table->auto_bf16 ? kComputeBF16
+                                                                 : kComputeF32;
   return gemm[wanted] == nullptr ? kComputeCount : wanted;
 }
 

@@ -32,7 +32,7 @@ struct WeightExpr {
   uint64_t offset = 0;
   std::string tensor;                          // name for errors
   std::shared_ptr<std::vector<uint8_t>> data;  // bytes
-  uint64_t seed = 0;                           // random: normal(mean, std)
+  uint64_t seed = 0;                           // random: near normal(mean, std)
   double mean = 0, std = 0;
   std::vector<WeightExprPtr> of;  // transforms
   int64_t begin = 0;              // slice: first row

@@ -26,15 +26,27 @@ template <class Block, float (*kDecode)(const Block&), void (*kEncode)(float, Bl
 constexpr WeightType single(const char* name) {
   static_assert(alignof(Block) == 1);
   return {name, 1, sizeof(Block),
-          [](const uint8_t* in, float* out) { *out = kDecode(*reinterpret_cast<const Block*>(in)); },
-          [](const float* in, uint8_t* out) { kEncode(*in, *reinterpret_cast<Block*>(out)); }};
+          [](const uint8_t* in, int64_t count, float* out) {
+            const Block* b = reinterpret_cast<const Block*>(in);
+            for (int64_t i = 0; i < count; i++) out[i] = kDecode(b[i]);
+          },
+          [](const float* in, int64_t count, uint8_t* out) {
+            Block* b = reinterpret_cast<Block*>(out);
+            for (int64_t i = 0; i < count; i++) kEncode(in[i], b[i]);
+          }};
 }
 template <class Block, void (*kDecode)(const Block&, float*), void (*kEncode)(const float*, Block&)>
 constexpr WeightType block(const char* name) {
   static_assert(alignof(Block) == 1);
   return {name, Block::kSize, sizeof(Block),
-          [](const uint8_t* in, float* out) { kDecode(*reinterpret_cast<const Block*>(in), out); },
-          [](const float* in, uint8_t* out) { kEncode(in, *reinterpret_cast<Block*>(out)); }};
+          [](const uint8_t* in, int64_t count, float* out) {
+            const Block* b = reinterpret_cast<const Block*>(in);
+            for (int64_t i = 0; i < count; i++) kDecode(b[i], out + i * Block::kSize);
+          },
+          [](const float* in, int64_t count, uint8_t* out) {
+            Block* b = reinterpret_cast<Block*>(out);
+            for (int64_t i = 0; i < count; i++) kEncode(in + i * Block::kSize, b[i]);
+          }};
 }
 
 constexpr WeightType kTypes[] = {
@@ -75,12 +87,12 @@ int64_t row_bytes(DType dtype, int64_t cols) {
 
 void decode_to_f32(DType dtype, const uint8_t* in, int64_t count, float* out) {
   const WeightType& t = weight_type(dtype);
-  for (int64_t i = 0; i < count; i += t.block, in += t.bytes) t.decode(in, out + i);
+  t.decode(in, count / t.block, out);
 }
 
 void encode_from_f32(DType dtype, const float* in, int64_t count, uint8_t* out) {
   const WeightType& t = weight_type(dtype);
-  for (int64_t i = 0; i < count; i += t.block, out += t.bytes) t.encode(in + i, out);
+  t.encode(in, count / t.block, out);
 }
 
 }  // namespace verdant

@@ -10,8 +10,8 @@ namespace verdant {
 struct WeightType {
   const char* name;
   int64_t block, bytes;
-  void (*decode)(const uint8_t* in, float* out);
-  void (*encode)(const float* in, uint8_t* out);
+  void (*decode)(const uint8_t* in, int64_t blocks, float* out);
+  void (*encode)(const float* in, int64_t blocks, uint8_t* out);
 };
 
 // Throws for what is not a type of weights.

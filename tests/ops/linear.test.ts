@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
-import { checkOnTiers, checkThreads, expectSameBits } from '../support/compare.js';
+import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
 import { quantTypes } from '../support/quants.js';
-import { buildProgram, cpuTiers, runOp } from '../support/run_op.js';
+import { buildProgram, cpuTiers, type OpResult, runOp, runOps } from '../support/run_op.js';
 import { linearCase, linearData, linearTest, linearTests } from './linear.js';
 
 checkOnTiers('linear', linearTests);
@@ -39,6 +39,24 @@ describe.each(cpuTiers())('linear on %s', (device) => {
     }
   });
 
+  it('multiplies in bf16 where that is asked for and the tier has it', async () => {
+    const cases = [
+      linearTest(['bf16'], 3, 17, 129, { compute: 'bf16', rounded: true }),
+      linearTest(['bf16'], 7, 4096, 49, { compute: 'bf16', rounded: true }),
+      linearTest(['bf16'], 33, 515, 19, { compute: 'bf16' }),
+    ];
+    for (const test of cases) {
+      const made = await runOps(test.nodes, device).catch((error: { code?: string }) => error);
+      if ('code' in made) expect(made.code).toBe('ERR_UNSUPPORTED');
+      else expectNear((made as Record<string, OpResult>).y!.data, test.expected().y!, test.gate, test.name);
+    }
+    const data = linearData(['bf16'], 400, 160, 67);
+    const run = (rows: number) => runOp({ ...linearCase(data, rows, 'bf16'), device }).catch(() => undefined);
+    const all = await run(400);
+    for (const rows of all === undefined ? [] : [1, 6, 7, 33])
+      expectSameBits((await run(rows))!.y!.data, all!.y!.data.slice(0, rows * data.n), `${rows} rows in bf16`);
+  });
+
   it('says how it multiplies: bf16 only where weights and tier have it, and never where f32 is asked for', async () => {
     const compute = async (dtype: WeightDType, wanted: string): Promise<string> => {
       const model = await DeviceModel.open(device);
@@ -47,7 +65,11 @@ describe.each(cpuTiers())('linear on %s', (device) => {
       await model.dispose();
       return found;
     };
-    const tierHasBf16 = (await compute('bf16', 'auto')) === 'bf16';
+    const tierHasBf16 = await compute('bf16', 'bf16').then(
+      () => true,
+      () => false,
+    );
+    expect(tierHasBf16 ? ['bf16', 'f32'] : ['f32']).toContain(await compute('bf16', 'auto'));
     expect(await compute('bf16', 'f32')).toBe('f32');
     expect(await compute('f16', 'auto')).toBe('f32');
     expect(await compute('q8_0', 'auto')).toBe('int8/32');

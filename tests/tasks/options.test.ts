@@ -47,7 +47,7 @@ const effects: Effect[] = [
   ['frequencyPenalty', base, 5, (a, b) => repeats(a) < repeats(b)],
   ['penaltyWindow', { ...base, presencePenalty: 20 }, 1, differ],
   ['noRepeatNgram', base, 1, (a, b) => repeats(a) === 0 && repeats(b) > 0],
-  ['dry', base, { multiplier: 50, sequenceBreakers: [] }, differ],
+  ['dry', { ...base, logitBias: { 100: 100 } }, { multiplier: 100, base: 4, sequenceBreakers: [] }, differ],
   ['xtc', sampled, { probability: 1, threshold: 0.0001 }, differ],
   ['mirostat', { ...base, temperature: 1, seed: 5 }, { tau: 0.5, eta: 0.9 }, differ],
   ['logitBias', base, { 77: 100 }, (a) => a.every((id) => id === 77)],

@@ -34,6 +34,8 @@ static inline int64_t linear_take(int64_t& bytes, int64_t more) {
   bytes += (more + 63) / 64 * 64;
   return at;
 }
+// Rows a power of two apart would share few cache sets.
+static inline int64_t int8_stride(int64_t k) { return (k + 63) / 64 * 64 + 64; }
 static inline bool needs_aux(const AuxForm& f) { return f.bias != 0 || f.minima != kNoMinima; }
 
 static void linear_add_form(const OpCall& call, const PanelSegment& s, LinearForms& f) {
@@ -43,7 +45,7 @@ static void linear_add_form(const OpCall& call, const PanelSegment& s, LinearFor
   if (compute != kComputeInt8_32 && compute != kComputeInt8_256) return;
   const int big = compute == kComputeInt8_256;
   if (f.int8[big] < 0) {
-    f.int8[big] = linear_take(f.bytes, rows * k);
+    f.int8[big] = linear_take(f.bytes, rows * int8_stride(k));
     f.scales[big] = linear_take(f.bytes, rows * (k / (big ? 256 : 32)) * 4);
   }
   const AuxForm& aux = call.kernels->aux[s.type];
@@ -94,7 +96,7 @@ static void linear_aux(const AuxForm& form, const int32_t* sums, const float* sc
 static void linear_int8_row(const OpCall& call, const LinearForms& f, int big, int64_t r) {
   const int64_t k = call.in[0].dim[1], block = big ? 256 : 32;
   const float* x = (const float*)call.in[0].data + r * k;
-  int8_t* q = (int8_t*)(call.workspace + f.int8[big]) + r * k;
+  int8_t* q = (int8_t*)(call.workspace + f.int8[big]) + r * int8_stride(k);
   float* scales = (float*)(call.workspace + f.scales[big]) + r * (k / block);
   int32_t sums[16];
   for (int64_t c = 0; c < k; c += 256) {
@@ -133,8 +135,8 @@ static void linear_x(const OpCall& call, const LinearForms& f, const PanelSegmen
   if (compute == kComputeInt8_32 || compute == kComputeInt8_256) {
     const int big = compute == kComputeInt8_256;
     const AuxForm& aux = call.kernels->aux[s.type];
-    g.x_stride = k;
-    g.x = (const int8_t*)(call.workspace + f.int8[big]) + row * k;
+    g.x_stride = int8_stride(k);
+    g.x = (const int8_t*)(call.workspace + f.int8[big]) + row * g.x_stride;
     g.x_scales_stride = k / (big ? 256 : 32);
     g.x_scales = (const float*)(call.workspace + f.scales[big]) + row * g.x_scales_stride;
     if (!needs_aux(aux)) return;
