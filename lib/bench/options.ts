@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { OptionError } from '../errors.js';
+import { isKvType, type KvType, kvTypes } from '../ops/kv_write.js';
 import { findDevice } from '../runtime/devices.js';
 import { quantOf } from './random_model.js';
 import { shapeConfig } from './shapes.js';
@@ -27,6 +28,8 @@ export interface BenchRequest {
   readonly device?: string | undefined;
   /** How linears multiply; default 'auto'. */
   readonly compute?: string | undefined;
+  /** What the KV cache holds; default 'f32'. */
+  readonly kvType?: KvType | undefined;
   /** Runs of each measurement; default 3. */
   readonly repeat?: number | undefined;
   /** Time per node, in runs of their own. */
@@ -104,6 +107,10 @@ export function checkBench(request: BenchRequest): BenchOptions {
   if (batch.length === 0) throw new OptionError('bad batch', { name: 'batch', expected: 'at least one number' });
   for (const b of batch) whole('batch', b, 1, 1024);
   if (request.context !== undefined) whole('context', request.context, 1, 2 ** 24);
+  if (request.kvType !== undefined && !isKvType(request.kvType)) {
+    const expected = Object.keys(kvTypes).join(', ');
+    throw new OptionError('bad kvType', { name: 'kvType', expected, found: request.kvType });
+  }
   checkTarget('json', request.json);
   checkTarget('svg', request.svg);
   return {

@@ -1,6 +1,8 @@
 import { type BuiltDecoder, buildDecoder } from '../engine/build.js';
 import { OptionError } from '../errors.js';
+import type { WeightSource } from '../layers/weights.js';
 import { findArchitecture } from '../models/index.js';
+import type { KvType } from '../ops/kv_write.js';
 import { readConfig } from '../weights/config.js';
 import { isQuantizeType, matrixType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import { randomSource } from '../weights/random_source.js';
@@ -18,14 +20,15 @@ export function quantOf(name: string): QuantizeType {
  * A decoder of that config with random weights. Its matrices have the types that a file of that kind has: below q8_0 the
  * head is q6_k, and rows that do not divide into blocks of 256 have smaller ones. Vectors are f32.
  */
-export function buildRandom(config: RawConfig, name: string, quant: QuantizeType): BuiltDecoder {
+export function buildRandom(config: RawConfig, name: string, quant: QuantizeType, kvType?: KvType): BuiltDecoder {
   const reader = readConfig({ config, configFile: name });
   const architecture = findArchitecture(reader.architectures[0], reader.modelType, name);
   const model = { layers: reader.int('num_hidden_layers'), tied: reader.bool('tie_word_embeddings', true) };
   const named = (tensor: string): string =>
     (architecture.gguf === undefined ? undefined : storedGgufName(architecture.gguf, tensor)) ?? tensor;
-  return buildDecoder(architecture, reader, {
+  const source: WeightSource = {
     ...randomSource('f32', 1, model.tied ? [/^lm_head\./] : []),
     quantize: (tensor, cols) => matrixType(quant, named(tensor), cols, model),
-  });
+  };
+  return buildDecoder(architecture, reader, source, kvType);
 }

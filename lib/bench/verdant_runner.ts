@@ -3,7 +3,7 @@ import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
 import { DecoderHost } from '../engine/host.js';
 import { blocksFor } from '../engine/kv_blocks.js';
 import { newRetained, type Retained } from '../engine/sequence.js';
-import { AbortError } from '../errors.js';
+import { AbortError, OptionError } from '../errors.js';
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { resolveModel } from '../hub/index.js';
 import { type LoadOptions, load } from '../tasks/load.js';
@@ -24,8 +24,16 @@ export interface Opened {
   dispose(): Promise<void>;
 }
 
-/** Cache for all sequences of the widest section, and for the long one that is kept between runs. */
+/** Cache for all sequences of the widest section, and for the long one that is kept between runs. Throws OptionError. */
 function cacheOptions(built: BuiltDecoder, sections: readonly Section[]): { maxContext: number; kvMemory: number } {
+  if (longest(sections) > built.maxPositions) {
+    throw new OptionError('the measurements are longer than the model was made for', {
+      name: 'prompt',
+      expected: `at most ${built.maxPositions} ids in a sequence`,
+      found: longest(sections),
+      hint: 'Give a smaller --prompt, --generate or --context',
+    });
+  }
   const perBlock = built.groups.reduce((n, g) => n + g.bytesPerBlock, 0);
   const blocks = sections.map((s) => s.batch * blocksFor(s.prompt + s.tokens));
   const kept = sections.filter((s) => s.kind === 'decode' && s.batch === 1).length;
@@ -41,11 +49,11 @@ export async function openVerdant(
   sections: readonly Section[],
   hooks: Pick<LoadOptions, 'signal' | 'onProgress' | 'hub'> = {},
 ): Promise<Opened> {
-  const { device, threads, compute, shape } = request;
+  const { device, threads, compute, shape, kvType } = request;
   const maxSequences = Math.max(64, ...sections.map((s) => s.batch));
   const common = { device, threads, compute, maxSequences, signal: hooks.signal, onProgress: hooks.onProgress };
   if (shape !== undefined) {
-    const built = buildRandom(shapeConfig(shape), shape, quantOf(request.quant ?? 'q8_0'));
+    const built = buildRandom(shapeConfig(shape), shape, quantOf(request.quant ?? 'q8_0'), kvType);
     const started = performance.now();
     const host = await DecoderHost.open(built, { ...common, ...cacheOptions(built, sections) });
     return { host, loadMs: performance.now() - started, dispose: () => host.dispose() };
@@ -53,9 +61,9 @@ export async function openVerdant(
   const signal = hooks.signal === undefined ? {} : { signal: hooks.signal };
   const path = await resolveModel(request.model!, { ...hooks.hub, ...signal });
   const quantize = request.quant === undefined ? undefined : quantOf(request.quant);
-  const cache = cacheOptions(buildCheckpoint(await openCheckpoint(path), undefined, quantize), sections);
+  const cache = cacheOptions(buildCheckpoint(await openCheckpoint(path), undefined, quantize, kvType), sections);
   const started = performance.now();
-  const model = await load(path, { ...common, ...cache, quantize, hub: hooks.hub });
+  const model = await load(path, { ...common, ...cache, quantize, kvType, hub: hooks.hub });
   return { host: model.host, loadMs: performance.now() - started, dispose: () => model.dispose() };
 }
 

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import type { KvType } from '../ops/kv_write.js';
 import { type Context, given, integerOf, numbersOf } from './command.js';
-import { addHubOptions, computeOption, type HubValues, hubOptions } from './options.js';
+import { addHubOptions, computeOption, type HubValues, hubOptions, kvTypeOption } from './options.js';
 import { colour, note, Progress, print } from './output.js';
 
 interface BenchValues extends HubValues {
@@ -14,6 +15,7 @@ interface BenchValues extends HubValues {
   readonly threads?: number;
   readonly device?: string;
   readonly compute?: string;
+  readonly kvType?: KvType;
   readonly repeat?: number;
   readonly profile?: boolean;
   readonly rivals?: boolean;
@@ -40,6 +42,7 @@ export function define(command: Command, context: Context): void {
     .option('--threads <n>', 'threads of one step', integerOf)
     .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512; see: verdant doctor')
     .addOption(computeOption())
+    .addOption(kvTypeOption())
     .option('--repeat <n>', 'runs of each measurement; default: 3', integerOf)
     .option('--profile', 'time per node')
     .option('--rivals', 'alternate with node-llama-cpp on the same file')

@@ -1,14 +1,24 @@
 import type { Command } from 'commander';
 import type { Program } from '../graph/program.js';
+import type { KvType } from '../ops/kv_write.js';
 import type { QuantizeType } from '../weights/quantize_rules.js';
 import { type Context, integerOf } from './command.js';
-import { addHubOptions, computeOption, type HubValues, hubOptions, modelArgument, quantizeOption } from './options.js';
+import {
+  addHubOptions,
+  computeOption,
+  type HubValues,
+  hubOptions,
+  kvTypeOption,
+  modelArgument,
+  quantizeOption,
+} from './options.js';
 import { print } from './output.js';
 
 interface GraphValues extends HubValues {
   readonly outputs?: string;
   readonly compute?: string;
   readonly quantize?: QuantizeType;
+  readonly kvType?: KvType;
   readonly maxContext?: number;
   readonly json?: boolean;
 }
@@ -21,6 +31,7 @@ export function define(command: Command, context: Context): void {
     )
     .addOption(computeOption())
     .addOption(quantizeOption())
+    .addOption(kvTypeOption())
     .option(
       '--max-context <tokens>',
       'size of the KV cache: one sequence of that length; default: the longest',
@@ -40,7 +51,7 @@ async function graph(path: string, values: GraphValues, { signal }: Context): Pr
   const { outputProgram, stepProgram } = await import('../engine/programs.js');
   const { printProgram } = await import('../graph/program.js');
   const checkpoint = await openCheckpoint(await resolveModel(path, { ...hubOptions(values), signal }));
-  const built = buildCheckpoint(checkpoint, undefined, values.quantize);
+  const built = buildCheckpoint(checkpoint, undefined, values.quantize, values.kvType);
   const maxContext = values.maxContext ?? built.maxPositions;
   // Memory for one sequence whatever this machine has free, so that the same model prints the same program.
   const kvMemory = built.groups.reduce((n, g) => n + g.bytesPerBlock, 0) * blocksFor(maxContext);

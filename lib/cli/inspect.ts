@@ -76,6 +76,7 @@ function describe(model: TextModel) {
     linears,
     memory: {
       weightBytes: memory.weightBytes,
+      kvType: built.builder.kvType,
       kvBytesPerToken: plan.bytesPerToken,
       kvBytes: plan.kvBytes,
       kvBlocks: plan.blocks,
@@ -189,7 +190,7 @@ function summary(d: Description, problem: string | null): [string, string][] {
     ['weights', `${bytes(m.weightBytes)} packed`],
     [
       'KV cache',
-      `${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`,
+      `${m.kvType}, ${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`,
     ],
     ['cache groups', groups.join('; ')],
     ['context', `${m.maxContext} tokens`],

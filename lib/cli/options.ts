@@ -1,6 +1,7 @@
 /** Options that several commands share: how a model is opened, and how ids are drawn. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GenerateOptions } from '../generation/options.js';
+import { type KvType, kvTypes } from '../ops/kv_write.js';
 import { computes } from '../ops/linear.js';
 import type { LoadOptions } from '../tasks/load.js';
 import type { TextModel } from '../tasks/text_model.js';
@@ -19,6 +20,7 @@ export interface DeviceValues {
   readonly threads?: number;
   readonly compute?: string;
   readonly quantize?: QuantizeType;
+  readonly kvType?: KvType;
 }
 
 export interface LoadValues extends HubValues, DeviceValues {
@@ -52,12 +54,18 @@ export function quantizeOption(): Option {
   );
 }
 
+/** `--kv-type`: what the cache holds keys and values in. */
+export function kvTypeOption(): Option {
+  return new Option('--kv-type <type>', 'what the KV cache holds; default: f32').choices(Object.keys(kvTypes));
+}
+
 export function addDeviceOptions(command: Command): Command {
   return command
     .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512; see: verdant doctor')
     .option('--threads <n>', 'threads of one step', integerOf)
     .addOption(computeOption())
-    .addOption(quantizeOption());
+    .addOption(quantizeOption())
+    .addOption(kvTypeOption());
 }
 
 export function addLoadOptions(command: Command): Command {
@@ -73,7 +81,7 @@ export async function loadModel(path: string | undefined, values: LoadValues, co
   const pulling = new Progress('downloading');
   const options: LoadOptions = {
     ...given({ device: values.device, threads: values.threads, compute: values.compute, quantize: values.quantize }),
-    ...given({ maxContext: values.maxContext, kvMemory: values.kvMemory }),
+    ...given({ maxContext: values.maxContext, kvMemory: values.kvMemory, kvType: values.kvType }),
     hub: { ...hubOptions(values), onProgress: ({ done, total }) => pulling.update(done, total) },
     onProgress: ({ done, total }) => {
       pulling.stop();

@@ -88,6 +88,7 @@ async function trace(path: string, values: TraceValues, { signal }: Context): Pr
     threads: values.threads,
     compute: values.compute,
     quantize: values.quantize,
+    kvType: values.kvType,
   });
   let tensors: ReadonlyMap<string, WritableTensor>;
   if (values.maxNewTokens === undefined) {

@@ -3,6 +3,7 @@ import { type CacheGroup, DecoderBuilder } from '../layers/decoder.js';
 import type { WeightSource } from '../layers/weights.js';
 import type { Architecture } from '../models/architecture.js';
 import { findArchitecture } from '../models/index.js';
+import type { KvType } from '../ops/kv_write.js';
 import { type ConfigReader, readConfig } from '../weights/config.js';
 import type { QuantizeType } from '../weights/quantize_rules.js';
 import { checkpointSource } from '../weights/source.js';
@@ -36,8 +37,13 @@ function dynamicLimit(config: ConfigReader): number | undefined {
 }
 
 /** Builds the graph of a decoder from a config and a source of weights; every weight is found and its shape checked. */
-export function buildDecoder(architecture: Architecture, config: ConfigReader, source: WeightSource): BuiltDecoder {
-  const builder = new DecoderBuilder(architecture.modelType, config, source);
+export function buildDecoder(
+  architecture: Architecture,
+  config: ConfigReader,
+  source: WeightSource,
+  kvType?: KvType,
+): BuiltDecoder {
+  const builder = new DecoderBuilder(architecture.modelType, config, source, kvType);
   config.collect(() => architecture.build(builder));
   const tied = config.bool('tie_word_embeddings', true);
   builder.weights.checkUsed([...(architecture.ignored ?? []), ...(tied ? [/^lm_head\.weight$/] : [])]);
@@ -53,11 +59,12 @@ export function buildDecoder(architecture: Architecture, config: ConfigReader, s
   };
 }
 
-/** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become. */
+/** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become; `kvType`: of the cache. */
 export function buildCheckpoint(
   checkpoint: Checkpoint,
   architecture?: Architecture,
   quantize?: QuantizeType,
+  kvType?: KvType,
 ): BuiltDecoder {
   const config = readConfig(checkpoint);
   const className = config.architectures[0];
@@ -66,5 +73,5 @@ export function buildCheckpoint(
     throw new UnsupportedError(`${chosen.classes[0]} has no GGUF names`, { file: checkpoint.path });
   }
   const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
-  return buildDecoder(chosen, config, checkpointSource(checkpoint, chosen.gguf, types));
+  return buildDecoder(chosen, config, checkpointSource(checkpoint, chosen.gguf, types), kvType);
 }

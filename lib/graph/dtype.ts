@@ -1,8 +1,9 @@
 /**
- * Element types. `DType`: what values of a program hold while it runs. `WeightDType`: how weights are stored; each row
+ * Element types. `DType`: what values of a program hold while it runs; `StateDType`: what states hold. `WeightDType`: how weights are stored; each row
  * gives the elements and bytes of a block. Native code has the same names (native/core/op.h).
  */
 export type DType = 'f32' | 'i32' | 'u8';
+export type StateDType = DType | 'bf16';
 
 export const weightDTypes = {
   f32: { block: 1, bytes: 4 },

@@ -1,5 +1,5 @@
 import { GraphError } from '../errors.js';
-import type { DType } from './dtype.js';
+import type { DType, StateDType } from './dtype.js';
 import type { AttrValue } from './program.js';
 import { type Dim, type DimsOf, shapeText } from './shape.js';
 import type { WeightExpr } from './weight_expr.js';
@@ -8,7 +8,7 @@ import type { WeightExpr } from './weight_expr.js';
  * A value of a graph. Its type carries the names of its dims and its dtype, so that `tsc` refuses a wrong rank, dim or
  * dtype; sizes are checked when the graph is built.
  */
-export interface Tensor<S extends readonly string[] = readonly string[], T extends DType = DType> {
+export interface Tensor<S extends readonly string[] = readonly string[], T extends StateDType = StateDType> {
   readonly kind: 'input' | 'temp' | 'state' | 'weight';
   readonly graph: Graph;
   readonly id: number;
@@ -26,7 +26,7 @@ export interface Weight<S extends readonly string[] = readonly string[]> extends
 }
 
 /** Memory that survives steps: KV blocks, token planes. */
-export interface State<T extends DType = DType> extends Tensor<readonly string[], T> {
+export interface State<T extends StateDType = StateDType> extends Tensor<readonly string[], T> {
   readonly kind: 'state';
 }
 
@@ -98,7 +98,7 @@ export class Graph {
     return value;
   }
 
-  state<T extends DType>(name: string, dtype: T, dims: readonly Dim[]): State<T> {
+  state<T extends StateDType>(name: string, dtype: T, dims: readonly Dim[]): State<T> {
     return this.#value('state', name, dtype, dims) as State<T>;
   }
 
@@ -133,7 +133,7 @@ export class Graph {
     return made;
   }
 
-  #value<S extends readonly string[], T extends DType>(
+  #value<S extends readonly string[], T extends StateDType>(
     kind: Tensor['kind'],
     name: string,
     dtype: T,

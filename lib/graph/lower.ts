@@ -1,5 +1,6 @@
 import { GraphError, OptionError } from '../errors.js';
 import { computes } from '../ops/linear.js';
+import type { DType } from './dtype.js';
 import type { Graph, GraphNode, Tensor, Weight } from './graph.js';
 import { mergeLinears } from './passes/merge_linears.js';
 import type { Program, ProgramDim, ProgramLoop, ProgramNode, ProgramValue } from './program.js';
@@ -66,10 +67,16 @@ export function lower(graph: Graph, options: LowerOptions): Program {
     if (t === undefined || (t.optional === true && options.optional?.includes(t.name) !== true)) return -1;
     const known = index.get(t);
     if (known !== undefined) return known;
-    const base = { name: t.name, dtype: t.dtype, shape: shapeOf(t) };
-    values.push(
-      t.kind === 'weight' ? { ...base, kind: 'weight', weight: (t as Weight).expr } : { ...base, kind: t.kind },
-    );
+    const base = { name: t.name, shape: shapeOf(t) };
+    if (t.kind === 'state') values.push({ ...base, kind: t.kind, dtype: t.dtype });
+    else {
+      const dtype = t.dtype as DType; // only states hold other types
+      values.push(
+        t.kind === 'weight'
+          ? { ...base, kind: t.kind, dtype, weight: (t as Weight).expr }
+          : { ...base, kind: t.kind, dtype },
+      );
+    }
     index.set(t, values.length - 1);
     return values.length - 1;
   };

@@ -1,12 +1,13 @@
-import type { DType } from './dtype.js';
+import type { DType, StateDType } from './dtype.js';
 import type { WeightExpr } from './weight_expr.js';
 
 /** A dim of a value: a fixed size, or the name of a program dim. */
 export type ProgramDim = number | string;
 
-export type ProgramValue = { readonly name: string; readonly dtype: DType; readonly shape: readonly ProgramDim[] } & (
-  | { readonly kind: 'input' | 'temp' | 'state' }
-  | { readonly kind: 'weight'; readonly weight: WeightExpr }
+export type ProgramValue = { readonly name: string; readonly shape: readonly ProgramDim[] } & (
+  | { readonly kind: 'input' | 'temp'; readonly dtype: DType }
+  | { readonly kind: 'state'; readonly dtype: StateDType }
+  | { readonly kind: 'weight'; readonly dtype: DType; readonly weight: WeightExpr }
 );
 
 export type AttrValue = number | boolean | string;

@@ -4,7 +4,15 @@ import { type AttentionOptions, cachedAttention } from '../ops/attention.js';
 import { copyBlocks } from '../ops/copy_blocks.js';
 import { embed } from '../ops/embed.js';
 import { gatherRows } from '../ops/gather_rows.js';
-import { kvWrite, tokenWrite } from '../ops/kv_write.js';
+import {
+  type KvState,
+  type KvType,
+  kvElementBytes,
+  kvHeadSize,
+  kvTypes,
+  kvWrite,
+  tokenWrite,
+} from '../ops/kv_write.js';
 import { sample } from '../ops/sample.js';
 import { tokenLogprob } from '../ops/token_logprob.js';
 import type { ConfigReader } from '../weights/config.js';
@@ -30,9 +38,9 @@ export interface CacheGroup {
 
 interface GroupTensors {
   readonly group: CacheGroup;
-  readonly keys: State<'f32'>;
-  readonly values: State<'f32'>;
-  readonly width: { readonly name: string; size: number };
+  readonly keys: KvState;
+  readonly values: KvState;
+  readonly widths: Record<'keys' | 'values', { readonly name: string; size: number }>;
   readonly table: Tensor<readonly ['seqs', string], 'i32'>;
   /** Only where a window must count positions that the cache does not hold (`trace` with holes in its mask). */
   readonly mask: Tensor<['rows', 'keys'], 'u8'> | undefined;
@@ -48,6 +56,8 @@ export class DecoderBuilder {
   readonly graph: Graph;
   readonly config: ConfigReader;
   readonly weights: Weights;
+  /** What the cache holds keys and values in. */
+  readonly kvType: KvType;
   /** (rows) */
   readonly ids: Tensor<['rows'], 'i32'>;
   /** (rows): position of each token as the model sees it. */
@@ -68,10 +78,11 @@ export class DecoderBuilder {
   #tokens: { group: CacheGroup; state: State<'i32'>; table: Tensor<readonly ['seqs', string], 'i32'> } | undefined;
   #attentions = 0;
 
-  constructor(name: string, config: ConfigReader, source: WeightSource) {
+  constructor(name: string, config: ConfigReader, source: WeightSource, kvType: KvType = 'f32') {
     this.graph = new Graph(name);
     this.config = config;
     this.weights = new Weights(this.graph, source);
+    this.kvType = kvType;
     const rows = stepDim('rows');
     const input = (n: string): Tensor<['rows'], 'i32'> => this.graph.input(n, 'i32', [rows]);
     this.ids = input('input_ids');
@@ -169,9 +180,10 @@ export class DecoderBuilder {
 
   /** All cache groups, the plane of token ids last; sizes are final. */
   finish(): CacheGroup[] {
-    for (const { group, width } of this.#groups.values()) {
-      width.size = group.layers * group.kvHeads * group.headDim * pageTokens;
-      group.bytesPerBlock = 2 * 4 * width.size;
+    for (const { group, widths } of this.#groups.values()) {
+      for (const part of ['keys', 'values'] as const)
+        widths[part].size = group.layers * group.kvHeads * kvHeadSize(this.kvType, part, group.headDim, pageTokens);
+      group.bytesPerBlock = kvElementBytes(this.kvType) * (widths.keys.size + widths.values.size);
     }
     return [...[...this.#groups.values()].map((g) => g.group), this.#tokens!.group];
   }
@@ -205,14 +217,14 @@ export class DecoderBuilder {
     if (known !== undefined) return known;
     const name = `kv${this.#groups.size}`;
     const group = this.#newGroup(name, { kvHeads: options.kvHeads, headDim: options.headDim, window: options.window });
-    const width = { name: `${name}_width`, size: 1 };
-    const state = (part: string): State<'f32'> =>
-      this.graph.state(`${name}.${part}`, 'f32', [group.blocks as Dim, width as Dim]);
+    const widths = { keys: { name: `${name}_keys`, size: 1 }, values: { name: `${name}_values`, size: 1 } };
+    const state = (part: 'keys' | 'values'): KvState =>
+      this.graph.state(`${name}.${part}`, kvTypes[this.kvType], [group.blocks as Dim, widths[part] as Dim]);
     const made: GroupTensors = {
       group,
       keys: state('keys'),
       values: state('values'),
-      width,
+      widths,
       table: this.#table(name),
       mask: this.#mask(name, options.window),
     };

@@ -17,5 +17,6 @@ export function project<R extends string, O extends string>(
   options: ProjectOptions = {},
 ): Tensor<[R, O], 'f32'> {
   const weight = w.matrix(`${name}.weight`, out, x.dims[1], options);
-  return linear(x, weight, options.bias === true ? w.vector(`${name}.bias`, out, options) : undefined);
+  const bias = options.bias === true ? w.vector(`${name}.bias`, out, options) : undefined;
+  return x.graph.scoped(name, () => linear(x, weight, bias));
 }

@@ -1,5 +1,6 @@
-import type { State, Tensor } from '../graph/graph.js';
+import type { Tensor } from '../graph/graph.js';
 import { type Dim, dim } from '../graph/shape.js';
+import type { KvState } from './kv_write.js';
 import { finite, fixed, integer, type OpInfo, require, same } from './op.js';
 
 export const attentionInfo: OpInfo = {
@@ -40,8 +41,8 @@ export interface Attended<R extends string> {
 
 /** K and V of a cache group, and where the rows of a step stand in it. */
 export interface CacheSource<R extends string> {
-  readonly keys: State<'f32'>;
-  readonly values: State<'f32'>;
+  readonly keys: KvState;
+  readonly values: KvState;
   readonly layer: number;
   readonly table: Tensor<readonly ['seqs', string], 'i32'>;
   readonly kvPositions: Tensor<[R], 'i32'>;

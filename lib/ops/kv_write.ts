@@ -15,6 +15,31 @@ export const tokenWriteInfo: OpInfo = {
   attrs: {},
 };
 
+/** Types of cached keys and values, with the dtype of their states; q8: int8 with f32 scales beside. */
+export const kvTypes = { f32: 'f32', bf16: 'bf16', q8: 'u8' } as const;
+export type KvType = keyof typeof kvTypes;
+export type KvState = State<(typeof kvTypes)[KvType]>;
+
+export function isKvType(name: unknown): name is KvType {
+  return typeof name === 'string' && Object.hasOwn(kvTypes, name);
+}
+
+const elementBytes: Readonly<Record<KvType, number>> = { f32: 4, bf16: 2, q8: 1 };
+const scaleColumns = 32;
+
+/**
+ * Elements of a state that the keys, or the values, of one head take in a block of `tokens`. q8: a scale for each value,
+ * and for each 32 columns of a key. As kv_head_bytes of native/ops/kv_write.h.
+ */
+export function kvHeadSize(type: KvType, part: 'keys' | 'values', headDim: number, tokens: number): number {
+  const scales = type !== 'q8' ? 0 : part === 'keys' ? Math.ceil(headDim / scaleColumns) : 1;
+  return tokens * (headDim + 4 * scales);
+}
+
+export function kvElementBytes(type: KvType): number {
+  return elementBytes[type];
+}
+
 export interface KvWriteOptions {
   readonly layer: number;
   readonly kvHeads: number;
@@ -28,12 +53,12 @@ export interface CachePlace<R extends string> {
   readonly seqIds: Tensor<[R], 'i32'>;
 }
 
-/** Stores k and v (rows, kv_heads · head_dim) of this step in the KV blocks of their sequences. */
+/** Stores k and v (rows, kv_heads · head_dim) of this step in the KV blocks of their sequences, rounded to the states' type. */
 export function kvWrite<R extends string>(
   k: Tensor<[R, string], 'f32'>,
   v: Tensor<[R, string], 'f32'>,
-  keys: State<'f32'>,
-  values: State<'f32'>,
+  keys: KvState,
+  values: KvState,
   place: CachePlace<R>,
   options: KvWriteOptions,
 ): void {

@@ -5,6 +5,7 @@ import { InputError, OptionError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import { pageTokens } from '../layers/decoder.js';
 import type { Architecture } from '../models/architecture.js';
+import type { KvType } from '../ops/kv_write.js';
 import { DeviceModel, type Executable } from '../runtime/executable.js';
 import type { QuantizeType } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
@@ -31,6 +32,8 @@ export interface TraceOptions {
   readonly architecture?: Architecture | undefined;
   /** As for `load()`: the type that matrices are packed in. */
   readonly quantize?: QuantizeType | undefined;
+  /** As for `load()`: what the cache holds keys and values in. */
+  readonly kvType?: KvType | undefined;
 }
 
 interface Row {
@@ -159,7 +162,7 @@ export async function traceDecoder(
   options: TraceOptions = {},
 ): Promise<Map<string, TraceTensor>> {
   checkTraceOptions(options);
-  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize);
+  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
   const { rows, batch, length } = readRows(inputs, built);
   const blocks = blocksFor(length);
   for (const group of built.groups) group.blocks.size = blocks;

@@ -114,7 +114,7 @@ export async function traceSequences(
   inputs: TraceInputs,
   options: SequenceOptions,
 ): Promise<Sequences> {
-  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize);
+  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
   const defaults = greedyDefaults(readGenerationConfig(checkpoint, built.config, built.vocabSize));
   const prompts = readPrompts(inputs, built.vocabSize);
   const { maxNewTokens, signal } = options;

@@ -150,8 +150,8 @@ struct KernelTable {
 static inline Compute segment_compute(const KernelTable* table, Compute wanted, DType type) {
   const GemmFn* gemm = table->gemm[type];
   if (wanted == kComputeAuto)
-    wanted = gemm[kComputeInt8_32] != nullptr    ? kComputeInt8_32
-             : gemm[kComputeInt8_256] != nullptr ? kComputeInt8_256
+    wanted = gemm[kComputeInt8_32] != nullptr                    ? kComputeInt8_32
+             : gemm[kComputeInt8_256] != nullptr                 ? kComputeInt8_256
              : gemm[kComputeBF16] != nullptr && table->auto_bf16 ? kComputeBF16
                                                                  : kComputeF32;
   return gemm[wanted] == nullptr ? kComputeCount : wanted;

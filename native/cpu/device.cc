@@ -78,8 +78,10 @@ class CpuModel : public Model {
   }
 
   BoundValue bind_state(const Value& value) {
-    __int128 bytes = 4;
-    for (const DimRef& d : value.shape) bytes *= d.size;
+    if (value.dtype != kF32 && value.dtype != kI32 && value.dtype != kBF16 && value.dtype != kU8)
+      throw Error("ERR_UNSUPPORTED", "state " + value.name + " of dtype " + dtype_name(value.dtype));
+    __int128 bytes = row_bytes(value.dtype, 1);
+    for (const DimRef& d : value.shape) bytes = std::min<__int128>(bytes * d.size, __int128{1} << 60);
     if (bytes > (int64_t{1} << 46))
       throw Error("ERR_OUT_OF_MEMORY", "state " + value.name + " would need more than 2^46 bytes");
     std::lock_guard lock(mutex_);

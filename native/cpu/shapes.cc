@@ -16,7 +16,7 @@ bool is_panel_input(const Node& node, size_t i) {
 
 // Inputs > outputs, each a word: one letter per dim, equal letters are equal sizes within the node; "*" anything, "="
 // like the first input. "#": i32 and an input of the program where its content is checked, "~": u8, else f32; "!": a
-// state.
+// state; "%": f32, bf16 or u8 where it is a state, as kv_write has it.
 struct Rule {
   const char* op;
   const char* shapes;
@@ -29,10 +29,10 @@ constexpr Rule kRules[] = {
     {"layer_norm", "rc c c > rc"},
     {"rope_table", "r# vh r# > rt"},
     {"rope", "rx rt > rx"},
-    {"kv_write", "rw rw bs! bs! qc# r# r# >"},
+    {"kv_write", "rw rw bs!% bt!% qc# r# r# >"},
     {"token_write", "r# bp#! qc# r# r# >"},
     {"copy_blocks", "*! np# >"},
-    {"attention", "rx * * g# qc# r# g# hrk rk~ > rx hrj"},
+    {"attention", "rx *% *% g# qc# r# g# hrk rk~ > rx hrj"},
     {"softmax", "rc > rc"},
     {"activation", "* > ="},
     {"gated", "* = > ="},
@@ -105,9 +105,11 @@ class NodeCheck {
   void match_value(int32_t v, const std::string& word) {
     const Value& value = program_.values[v];
     const bool state = word.find('!') != std::string::npos, ints = word.find('#') != std::string::npos;
-    const std::string dims = word.substr(0, word.find_first_of("!#~"));
+    const std::string dims = word.substr(0, word.find_first_of("!#~%"));
     const DType wanted = ints ? kI32 : word.find('~') != std::string::npos ? kU8 : kF32;
-    if (!(dims == "*" && (state || node_.op == "gather_rows")) && value.dtype != wanted)
+    const bool cache = word.find('%') != std::string::npos && value.kind == ValueKind::state &&
+                       (value.dtype == kBF16 || value.dtype == kU8);
+    if (!cache && !(dims == "*" && (state || node_.op == "gather_rows")) && value.dtype != wanted)
       fail(value.name + " must hold " + dtype_name(wanted) + ", holds " + dtype_name(value.dtype));
     if (state != (value.kind == ValueKind::state) && (state || node_.op != "gather_rows") && !(node_.op == "attention"))
       fail(value.name + (state ? " must be a state" : " must not be a state"));
@@ -147,8 +149,8 @@ class NodeCheck {
       require(letter('t') == 2 * letter('h') && letter('v') >= 1, "the table must be twice as wide as inv_freq");
     if (node_.op == "rope") rope();
     if (node_.op == "kv_write")
-      require(letter('w') == integer("kv_heads") * integer("head_dim") && layer_fits(letter('s')),
-              "k and v must be (rows, kv_heads * head_dim), states must hold the layer");
+      require(letter('w') == integer("kv_heads") * integer("head_dim") && layer_fits(2),
+              "k and v must be (rows, kv_heads * head_dim), states must be of one dtype and hold the layer");
     if (node_.op == "token_write") require(letter('p') == kPage, "the state must hold pages of ids");
     if (node_.op == "copy_blocks") require(letter('p') == 2 && !sizes(node_.inputs[0]).empty(), "copies must be pairs");
     if (node_.op == "attention") attention();
@@ -157,7 +159,9 @@ class NodeCheck {
     if (node_.op == "slice")
       require(integer("begin") >= 0 && integer("begin") + letter('n') <= letter('c'), "columns outside x");
     if (node_.op == "gather_rows")
-      require(sizes(node_.inputs[0]).size() == 2 && sizes(node_.inputs[0])[1] == letter('c'), "y must be as wide as x");
+      require(sizes(node_.inputs[0]).size() == 2 && sizes(node_.inputs[0])[1] == letter('c') &&
+                  (program_.values[node_.inputs[0]].dtype == kF32 || program_.values[node_.inputs[0]].dtype == kI32),
+              "y must be as wide as x, which holds f32 or i32");
     if (node_.op == "sample")
       require(letter('a') == kSampleNumbers && letter('b') == kSampleIntegers && letter('p') == kPage &&
                   (!given(18) || letter('w') * 32 >= letter('v')),
@@ -183,10 +187,16 @@ class NodeCheck {
             "x must hold whole heads that the table can turn");
   }
 
-  bool layer_fits(int64_t block) const {
+  // Keys and values, inputs `keys` and the next one, are states alike that hold the node's layer.
+  bool layer_fits(size_t keys) const {
     const int64_t heads = integer("kv_heads"), head = integer("head_dim"), layer = integer("layer");
-    return heads >= 1 && head >= 1 && heads <= 65536 && head <= 65536 && layer >= 0 &&
-           (layer + 1) * heads * head <= block / kPage;
+    if (heads < 1 || head < 1 || heads > 65536 || head > 65536 || layer < 0) return false;
+    const Value &k = program_.values[node_.inputs[keys]], &v = program_.values[node_.inputs[keys + 1]];
+    const Sizes k_sizes = sizes(node_.inputs[keys]), v_sizes = sizes(node_.inputs[keys + 1]);
+    if (k.dtype != v.dtype || k_sizes.size() != 2 || v_sizes.size() != 2 || k_sizes[0] != v_sizes[0]) return false;
+    const int64_t element = kv_element_bytes(k.dtype);
+    return (layer + 1) * heads <= k_sizes[1] * element / kv_head_bytes(k.dtype, head, true) &&
+           (layer + 1) * heads <= v_sizes[1] * element / kv_head_bytes(k.dtype, head, false);
   }
 
   void attention() const {
@@ -195,20 +205,22 @@ class NodeCheck {
             "heads must be a multiple of kv_heads");
     require(letter('x') == heads * head, "q must be (rows, heads * head_dim)");
     const Sizes k = sizes(node_.inputs[1]);
-    require(k.size() == 2 && k == sizes(node_.inputs[2]), "k and v must have one shape");
     require(letter('g') >= 1, "starts must have at least one entry");
     const std::string* source = std::get_if<std::string>(&node_.attrs.at("source"));
     if (source != nullptr && *source == "cache") {
       for (int32_t i : {1, 2})
         require(program_.values[node_.inputs[i]].kind == ValueKind::state, "keys and values must be states");
-      require(given(4) && given(5) && layer_fits(k[1]),
-              "the cache needs a table, positions, and states that hold the layer");
+      require(given(4) && given(5) && layer_fits(1),
+              "the cache needs a table, positions, and states of one dtype that hold the layer");
       require(!given(7) && (!given(8) || letter('g') == 2),
               "a bias is for attention over rows, and a mask goes with one sequence");
       require(letter('q') >= letter('g') - 1, "the table must have a row for each sequence");
       const bool* causal = std::get_if<bool>(&node_.attrs.at("causal"));
       require(causal != nullptr && *causal, "attention over the cache is causal");
     } else {
+      for (int32_t i : {1, 2})
+        require(program_.values[node_.inputs[i]].dtype == kF32, "keys and values of rows must hold f32");
+      require(k.size() == 2 && k == sizes(node_.inputs[2]), "k and v must have one shape");
       require(k[1] == kv_heads * head, "k and v must be (rows, kv_heads * head_dim)");
       require(given(6) || k[0] == letter('r'), "keys of another number than rows need key_starts");
       require((!given(7) && !given(8)) || (letter('g') == 2 && letter('k') == k[0]),

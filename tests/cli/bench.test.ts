@@ -84,7 +84,7 @@ describe('verdant bench', () => {
     [['--shape', 'gpt3'], 'no shape gpt3; expected gpt2, .*llama-3.1-8b'],
     [['--shape', 'gpt2', '--batch', '1,x'], 'It is not a number'],
     [['--shape', 'gpt2', '--json', 'absent/x.json'], 'json: its folder does not exist'],
-    [['models/verdant-tiny', '--prompt', '100000', '--threads', '1'], 'longer than the model was made for'],
+    [['models/verdant-tiny', '--prompt', '100000', '--threads', '1'], 'at most 512 ids in a sequence; found 100001'],
   ] as const)('refuses %j', async (args, message) => {
     const made = await verdant(['bench', ...args]);
     expect(made).toMatchObject({ code: 2, stdout: '' });

@@ -35,6 +35,26 @@ describe('verdant inspect', () => {
     expect(text.stdout).toMatch(/^model\.norm\.weight +f32 +\[40\]$/m);
   });
 
+  it.each([
+    ['bf16', 3 * 2 * 2 * 14 * 2 + 4],
+    ['q8', 3 * 2 * (14 + 4 + 14 + 4) + 4], // a scale for each key and value
+  ])('shows the memory of a cache in %s', async (type, bytes) => {
+    const [text, json] = await Promise.all([
+      verdant(['inspect', gemma, '--kv-type', type]),
+      verdant(['inspect', gemma, '--kv-type', type, '--json']),
+    ]);
+    const { memory } = JSON.parse(json.stdout);
+    expect(memory).toMatchObject({ kvType: type, kvBytesPerToken: bytes });
+    expect(memory.kvBytes).toBe(memory.kvBlocks * 32 * bytes);
+    expect(text.stdout).toMatch(new RegExp(`^KV cache +${type}, ${bytes} B per token,`, 'm'));
+  });
+
+  it('refuses a KV type that it does not know', async () => {
+    const { code, stderr } = await verdant(['inspect', gemma, '--kv-type', 'q4']);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/--kv-type.*f32, bf16, q8/);
+  });
+
   it('shows tokenizer, chat template and generation defaults', async () => {
     const { stdout, stderr } = await verdant([
       'inspect',

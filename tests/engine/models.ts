@@ -1,5 +1,6 @@
 /** Small decoders with random weights for tests of the engine. */
 import { join } from 'node:path';
+import { buildRandom } from '../../lib/bench/random_model.js';
 import { type BuiltDecoder, buildDecoder } from '../../lib/engine/build.js';
 import { DecoderHost, type HostOptions } from '../../lib/engine/host.js';
 import type { WeightDType } from '../../lib/graph/dtype.js';
@@ -7,6 +8,7 @@ import { findArchitecture } from '../../lib/models/index.js';
 import { TextModel } from '../../lib/tasks/text_model.js';
 import { loadTokenizer, type Tokenizer } from '../../lib/text/tokenizer.js';
 import { readConfig } from '../../lib/weights/config.js';
+import type { QuantizeType } from '../../lib/weights/quantize_rules.js';
 import { randomSource } from '../../lib/weights/random_source.js';
 import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
 
@@ -71,10 +73,13 @@ export interface RandomModel {
   readonly config?: RawConfig;
   readonly dtype?: WeightDType;
   readonly seed?: number;
+  /** What the matrices are quantised to, instead of random blocks of `dtype`; the seed is 1. */
+  readonly quantize?: QuantizeType;
 }
 
 export function randomDecoder(options: RandomModel = {}): BuiltDecoder {
   const raw = options.config ?? tinyConfig;
+  if (options.quantize !== undefined) return buildRandom(raw, 'config.json', options.quantize);
   const config = readConfig({ config: raw, configFile: 'config.json' });
   const architecture = findArchitecture(config.architectures[0], config.modelType, 'config.json');
   return buildDecoder(architecture, config, randomSource(options.dtype ?? 'f32', options.seed ?? 1, []));
@@ -106,8 +111,13 @@ export interface TextModelOptions extends RandomModel, HostOptions {
 }
 
 export async function randomModel(options: TextModelOptions = {}): Promise<TextModel> {
-  const { config = tinyConfig, dtype, seed, tokenizer, generationConfig, ...host } = options;
-  const built = randomDecoder({ config, ...(dtype && { dtype }), ...(seed && { seed }) });
+  const { config = tinyConfig, dtype, seed, quantize, tokenizer, generationConfig, ...host } = options;
+  const built = randomDecoder({
+    config,
+    ...(dtype && { dtype }),
+    ...(seed && { seed }),
+    ...(quantize && { quantize }),
+  });
   const opened = await DecoderHost.open(built, { kvMemory: '64MiB', ...host });
   return new TextModel(opened, emptyCheckpoint(config, generationConfig), tokenizer);
 }

@@ -53,11 +53,12 @@ export async function allLogits(host: DecoderHost, all: readonly Int32Array[], c
   return out;
 }
 
-const facts = (r: GenerationResult): unknown =>
+/** All that a generation gives, bits of logprobs included. */
+export const facts = (r: GenerationResult): unknown =>
   r.completions.map((c) => ({ ids: c.ids, logprobs: c.logprobs, reason: c.finishReason }));
 
 /** How each request is generated: greedy and sampled, every kind of penalty. */
-const styles: readonly GenerateOptions[] = [
+export const styles: readonly GenerateOptions[] = [
   { greedy: true },
   { temperature: 0.9, seed: 11, topK: 40, topP: 0.95 },
   { temperature: 0.7, seed: 12, repetitionPenalty: 1.2, frequencyPenalty: 0.3, presencePenalty: 0.2, noRepeatNgram: 3 },

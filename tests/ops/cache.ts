@@ -1,3 +1,4 @@
+import { type KvType, kvHeadSize, kvTypes } from '../../lib/ops/kv_write.js';
 import { Random } from '../support/random.js';
 import type { OpCase } from '../support/run_op.js';
 import { type AttentionData, attentionAttrs, boundsOf, probKeys } from './attention.js';
@@ -13,6 +14,8 @@ export interface Cache {
   /** (seqs, columns) */
   readonly table: Int32Array;
   readonly columns: number;
+  /** What the states hold; default f32. */
+  readonly type?: KvType;
 }
 
 export function randomCache(lengths: readonly number[], seed: number, layers = 1): Cache {
@@ -22,16 +25,44 @@ export function randomCache(lengths: readonly number[], seed: number, layers = 1
   return { blocks, layers, table, columns };
 }
 
-export function states(
-  data: AttentionData,
-  cache: Cache,
-): Record<'keys' | 'values', { state: string; dtype: 'f32'; shape: number[] }> {
-  const width = cache.layers * data.shape.kvHeads * page * data.shape.headDim;
-  const state = (name: string) => ({ state: name, dtype: 'f32', shape: [cache.blocks, width] }) as const;
-  return {
-    keys: { ...state('keys'), shape: [cache.blocks, width] },
-    values: { ...state('values'), shape: [cache.blocks, width] },
+type KvStateInput = { state: string; dtype: (typeof kvTypes)[KvType]; shape: number[] };
+
+export function states(data: AttentionData, cache: Cache): Record<'keys' | 'values', KvStateInput> {
+  const type = cache.type ?? 'f32';
+  const state = (part: 'keys' | 'values'): KvStateInput => {
+    const width = cache.layers * data.shape.kvHeads * kvHeadSize(type, part, data.shape.headDim, page);
+    return { state: part, dtype: kvTypes[type], shape: [cache.blocks, width] };
   };
+  return { keys: state('keys'), values: state('values') };
+}
+
+const bf16 = (x: number): number => {
+  const bits = new Uint32Array(Float32Array.of(x).buffer);
+  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0]!;
+};
+
+/** Values that share a scale, as int8 and back, without the rounding of the product. */
+function q8(x: Float32Array): Float64Array {
+  const largest = Math.max(...x.map(Math.abs));
+  const scale = Math.fround(largest * Math.fround(1 / 127));
+  const inverse = Math.fround(127 / largest);
+  const even = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
+  return Float64Array.from(x, (v) => (largest === 0 ? 0 : even(Math.fround(v * inverse)) * scale));
+}
+
+/** The same with keys and values as a cache of that type gives them back; of q8 in float64. */
+export function rounded(data: AttentionData, type: KvType): AttentionData {
+  const head = data.shape.headDim;
+  const groups = (x: Float32Array, size: number): Float64Array => {
+    const made = new Float64Array(x.length);
+    for (let h = 0; h < x.length; h += head)
+      for (let i = 0; i < head; i += size) made.set(q8(x.subarray(h + i, h + Math.min(head, i + size))), h + i);
+    return made;
+  };
+  if (type === 'f32') return data;
+  if (type === 'bf16') return { ...data, k: data.k.map(bf16), v: data.v.map(bf16) };
+  return { ...data, k: groups(data.k, 32), v: groups(data.v, head) } as unknown as AttentionData;
 }
 
 /** Position and sequence of each row when sequences hold these positions. */

@@ -27,7 +27,7 @@ const types: readonly (readonly WeightDType[])[] = [
 
 describe.each(cpuTiers())('linear on %s', (device) => {
   it.each(types)('%s: each row has the bits that it has alone, whatever the number of rows', async (...dtypes) => {
-    const counts = [1, 2, 3, 4, 5, 6, 7, 31, 32, 33, 400];
+    const counts = [1, 2, 3, 4, 5, 6, 7, 16, 17, 31, 32, 33, 400];
     const data = linearData(dtypes, 400, weightDTypes[dtypes[0]!].block === 256 ? 1536 : 1184, 67);
     const run = async (rows: number) => (await runOp({ ...linearCase(data, rows, 'auto'), device })).y!.data;
     const all = await run(400);

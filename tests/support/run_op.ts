@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/graph/dtype.js';
+import type { DType, StateDType } from '../../lib/graph/dtype.js';
 import type { AttrValue, Program, ProgramNode, ProgramValue } from '../../lib/graph/program.js';
 import type { WeightExpr } from '../../lib/graph/weight_expr.js';
 import { opList } from '../../lib/ops/index.js';
@@ -10,7 +10,7 @@ import type { InputArray } from '../../lib/runtime/native.js';
 export type OpInput =
   | { readonly dtype: DType; readonly shape: readonly number[]; readonly data: InputArray }
   | { readonly weight: WeightExpr; readonly shape: readonly number[] }
-  | { readonly state: string; readonly dtype: DType; readonly shape: readonly number[] };
+  | { readonly state: string; readonly dtype: StateDType; readonly shape: readonly number[] };
 
 export interface OpCase {
   readonly op: string;

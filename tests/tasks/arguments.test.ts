@@ -10,7 +10,7 @@ import type { Checkpoint } from '../../lib/weights/types.js';
 const any = (value: unknown): never => value as never;
 
 describe('load', () => {
-  it.each(['signal', 'onProgress', 'device', 'hub', 'architecture', 'kvMemory'])(
+  it.each(['signal', 'onProgress', 'device', 'hub', 'architecture', 'kvMemory', 'kvType'])(
     'refuses %s of another kind',
     async (name) => {
       for (const value of [null, 5n, [5], Symbol('s')])

@@ -75,6 +75,8 @@ describe('bad input', () => {
     { task: 'embed' },
     { tempo: 3 },
     { kvMemory: 'much' },
+    { kvType: 'q4' },
+    { kvType: 'toString' },
     { maxContext: 0 },
     { maxContext: 10 ** 9 },
     { kvMemory: 100 },

@@ -40,10 +40,10 @@ constexpr int int8_panels(int m) {
   const int fit = kInt8Vecs / m;
   return fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
 }
-constexpr int kInt8Group = 4;                             // panels whose decoded form one pass holds
-constexpr int64_t kInt8Chunk = 1024;                      // k of a decoded pass
-constexpr int kInt8Few = kInt8Rows < 4 ? kInt8Rows : 4;   // rows of a tile that decodes as it goes
-constexpr int64_t kInt8DecodeFrom = kInt8Direct ? 5 : 1;  // rows from which panels are decoded once for all row tiles
+constexpr int kInt8Group = 4;                              // panels whose decoded form one pass holds
+constexpr int64_t kInt8Chunk = 512;                        // k of a decoded pass: two panels of it stay in L1
+constexpr int kInt8Few = kInt8Rows < 4 ? kInt8Rows : 4;    // rows of a tile that decodes as it goes
+constexpr int64_t kInt8DecodeFrom = kInt8Direct ? 17 : 1;  // rows from which panels are decoded once for all row tiles
 
 template <class D>
 static inline IVec int8_start(const Int8Args& a, int m, int64_t sub) {

@@ -25,6 +25,8 @@ static inline Mask first(int64_t n) { return {(__mmask16)(n >= 16 ? 0xffff : n <
 static inline Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n).m, p)}; }
 static inline void store_n(float* p, Vec a, int64_t n) { _mm512_mask_storeu_ps(p, first(n).m, a.v); }
 
+static inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+
 static inline Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 static inline Vec sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
 static inline Vec mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }

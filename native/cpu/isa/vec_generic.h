@@ -54,6 +54,9 @@ static inline void store_n(float* p, Vec a, int64_t n) {
   for (int i = 0; i < 16 && i < n; i++) p[i] = a.v[i];
 }
 
+// A hint that the line at p, which need not exist, is read soon.
+static inline void prefetch(const void*) {}
+
 static inline Vec add(Vec a, Vec b) {
   return each([&](int i) { return a.v[i] + b.v[i]; });
 }

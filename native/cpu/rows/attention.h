@@ -87,22 +87,25 @@ static void attention_pack_keys(const OpCall& call, const AttentionAttrs& a, int
 }
 
 static KeyPages attention_pages(const OpCall& call, const AttentionAttrs& a, int64_t seq, int64_t kv_head) {
-  const int64_t page = a.head_dim * kPage, stride = a.kv_heads * a.head_dim;
   if (attention_cached(call)) {
-    const int64_t block = call.in[kAttK].dim[1], offset = (a.layer * a.kv_heads + kv_head) * page;
-    const Tensor& table = call.in[kAttTable];
-    return {(const float*)call.in[kAttK].data + offset,
-            (const float*)call.in[kAttV].data + offset,
-            block,
-            block,
+    const Tensor &keys = call.in[kAttK], &values = call.in[kAttV], &table = call.in[kAttTable];
+    const DType type = keys.dtype;
+    const int64_t head = a.layer * a.kv_heads + kv_head, element = kv_element_bytes(type);
+    return {type,
+            (const uint8_t*)keys.data + head * kv_head_bytes(type, a.head_dim, true),
+            (const uint8_t*)values.data + head * kv_head_bytes(type, a.head_dim, false),
+            element * keys.dim[1],
+            element * values.dim[1],
             a.head_dim,
             (const int32_t*)table.data + seq * table.dim[1]};
   }
-  const int64_t key_start = attention_key_starts(call)[seq];
-  return {(const float*)call.workspace + (key_start / kPage + seq) * stride * kPage + kv_head * page,
-          (const float*)call.in[kAttV].data + key_start * stride + kv_head * a.head_dim,
-          stride * kPage,
-          stride * kPage,
+  const int64_t key_start = attention_key_starts(call)[seq], stride = a.kv_heads * a.head_dim;
+  const int64_t number = key_start / kPage + seq;
+  return {kF32,
+          (const uint8_t*)((const float*)call.workspace + (number * a.kv_heads + kv_head) * a.head_dim * kPage),
+          (const uint8_t*)((const float*)call.in[kAttV].data + key_start * stride + kv_head * a.head_dim),
+          4 * stride * kPage,
+          4 * stride * kPage,
           stride,
           nullptr};
 }
@@ -139,51 +142,153 @@ static void attention_set_chunk(const KeyPages& pages, KeyRange seen, int64_t in
     c.keys[p] = pages.keys + at * pages.key_page;
     c.values[p] = pages.values + at * pages.value_page;
   }
+  for (int64_t p = 0; p < kGroupPages; p++) {
+    int64_t page = (index + 1) * kChunkPages + p;
+    page = page > high ? high : page;
+    c.next_keys[p] = pages.keys + (pages.table ? pages.table[page] : page) * pages.key_page;
+  }
 }
 
-// Raw scores of all queries with the chunk, for whole groups of four vectors; `ranges` per tile of `step` queries.
-static void attention_score(const QueryBatch& b, const Chunk& c, int64_t step, const KeyRange* ranges,
-                            int64_t head_dim) {
-  for (int64_t n = 0; n < kKeyChunk; n += 64) {
-    for (int64_t i = 0, t = 0; i < b.count; i += step, t++) {
-      if (ranges[t].begin >= n + 64 || ranges[t].end <= n) continue;
-      score_vecs_of(b.count - i < step ? b.count - i : step, b, i, c, n / 16, 4, head_dim);
+// A pass of queries over the keys, in tiles of `step`. Where there are several tiles, keys and values that are not f32
+// are converted once for all of them.
+struct Pass {
+  QueryBatch* batch;
+  int64_t step;
+  const KeyPages* pages;
+  const ScoreRule* rule;
+  float* converted;  // (64 keys, head_dim up to 256) or (256 keys, 64 columns)
+};
+
+static inline bool converts(const Pass& pass) { return pass.batch->count > pass.step && pass.pages->type != kF32; }
+
+// One tile goes through the keys at the speed of memory, in pages too short for the machine's own prefetching.
+static inline bool fetches(const Pass& pass) { return pass.batch->count <= pass.step; }
+
+template <class Keys, bool kScaled>
+static void score_tiles(const Pass& pass, const KeyGroup& group, int64_t n, const KeyRange* ranges, float* s) {
+  const QueryBatch& b = *pass.batch;
+  for (int64_t i = 0, t = 0; i < b.count; i += pass.step, t++) {
+    if (ranges[t].begin >= n + kGroupKeys || ranges[t].end <= n) continue;
+    with_tile(b.count - i < pass.step ? b.count - i : pass.step,
+              [&](auto m) { score_group<Keys, kScaled, decltype(m)::value>(b, i, group, pass.rule->head_dim, s + n); });
+  }
+}
+
+template <class Keys, bool kScaled>
+static void score_keys(const Pass& pass, const Chunk& c, const KeyRange* ranges) {
+  const int64_t head_dim = pass.rule->head_dim;
+  const bool convert = converts(pass) && head_dim <= kConvertCols;
+  for (int64_t n = 0; n < kKeyChunk; n += kGroupKeys) {
+    bool seen = false;
+    for (int64_t i = 0, t = 0; i < pass.batch->count; i += pass.step, t++)
+      seen = seen || (ranges[t].begin < n + kGroupKeys && ranges[t].end > n);
+    if (!seen) continue;
+    KeyGroup group;
+    const int64_t from = n / kPage;
+    for (int p = 0; p < kGroupPages; p++) {
+      group.pages[p] = c.keys[from + p];
+      const int64_t next = from + p + kGroupPages;
+      group.ahead[p] = !fetches(pass) ? nullptr : next < kChunkPages ? c.keys[next] : c.values[next - kChunkPages];
+      group.scales[p] = (const float*)(group.pages[p] + head_dim * Keys::kRow);
+      if (!convert) continue;
+      float* page = pass.converted + p * head_dim * kPage;
+      convert_keys<Keys>(group.pages[p], head_dim, page);
+      group.pages[p] = (const uint8_t*)page;
+    }
+    if (convert) {
+      score_tiles<F32Keys, kScaled>(pass, group, n, ranges, c.s);
+    } else {
+      score_tiles<Keys, kScaled>(pass, group, n, ranges, c.s);
     }
   }
 }
 
-static void attention_chunk(QueryBatch& b, const Chunk& c, int64_t step, const KeyPages& pages, const ScoreRule& rule) {
-  KeyRange ranges[kMaxQueries];
-  for (int64_t i = 0, t = 0; i < b.count; i += step, t++)
-    ranges[t] = range_in_chunk(b, i, b.count - i < step ? b.count - i : step, c.key);
-  attention_score(b, c, step, ranges, rule.head_dim);
-  float m[kMaxQueries] = {}, l[kMaxQueries] = {};
-  for (int64_t i = 0; i < b.count; i++) {
-    const KeyRange range = range_in_chunk(b, i, 1, c.key);
-    const float top = finish_scores(b, i, c, range, rule);
-    m[i] = top == -INFINITY ? 0.0f : top;
-    l[i] = exponentials(c.s + i * kKeyChunk, range, ranges[i / step], m[i]);
-  }
-  Merge merge;
-  merge_states(b, m, l, merge);
-  for (int64_t i = 0, t = 0; i < b.count; i += step, t++) {
+// Raw scores of all queries with the chunk, for whole groups of keys; `ranges` per tile.
+static void attention_score(const Pass& pass, const Chunk& c, const KeyRange* ranges) {
+  if (pass.pages->type == kF32) score_keys<F32Keys, false>(pass, c, ranges);
+  if (pass.pages->type == kBF16) score_keys<Bf16Keys, false>(pass, c, ranges);
+  if (pass.pages->type == kU8) score_keys<Int8Keys, true>(pass, c, ranges);
+}
+
+template <class Values>
+static void value_columns(const Pass& pass, const Chunk& c, const KeyRange* ranges, const ValuePages& values, int64_t d,
+                          int64_t end, const Merge& merge) {
+  const QueryBatch& b = *pass.batch;
+  for (int64_t i = 0, t = 0; i < b.count; i += pass.step, t++) {
     if (ranges[t].begin >= ranges[t].end) continue;
-    const int64_t count = b.count - i < step ? b.count - i : step;
-    value_tiles_of(count, b, i, c, ranges[t], pages.value_stride, rule.head_dim, merge);
+    with_tile(b.count - i < pass.step ? b.count - i : pass.step,
+              [&](auto m) { value_tiles<Values, decltype(m)::value>(b, i, c.s, values, ranges[t], d, end, merge); });
   }
 }
 
-// probs[i] = exp(s - m) / l with the final (m, l) of query i, for the keys it may see; the row is zero before.
-static void attention_probs_chunk(const QueryBatch& b, const Chunk& c, int64_t step, const ScoreRule& rule,
-                                  float* const* probs, int64_t columns) {
+template <class Values>
+static void merge_values(const Pass& pass, const Chunk& c, const KeyRange* ranges, const Merge& merge) {
+  const int64_t head_dim = pass.rule->head_dim;
+  ValuePages values;
+  for (int p = 0; p < kChunkPages; p++) {
+    const int next = p + kGroupPages;
+    values.pages[p] = c.values[p];
+    values.ahead[p] = !fetches(pass) ? nullptr : next < kChunkPages ? c.values[next] : c.next_keys[next - kChunkPages];
+  }
+  values.stride = pass.pages->value_stride;
+  values.origin = 0;
+  if (!converts(pass)) return value_columns<Values>(pass, c, ranges, values, 0, head_dim, merge);
+  const KeyRange all = range_in_chunk(*pass.batch, 0, pass.batch->count, c.key);
+  values.stride = kValueCols;
+  for (int64_t d = 0; d < head_dim; d += kValueCols) {
+    const int64_t count = head_dim - d < kValueCols ? head_dim - d : kValueCols;
+    values.origin = d;
+    for (int64_t p = all.begin / kPage; p * kPage < all.end; p++) {
+      float* page = pass.converted + p * kPage * kValueCols;
+      convert_values<Values>(c.values[p], head_dim, d, count, page, kValueCols);
+      values.pages[p] = (const uint8_t*)page;
+    }
+    value_columns<F32Values>(pass, c, ranges, values, d, d + count, merge);
+  }
+}
+
+// q8: sum p (scale v) = sum (p scale) v.
+static void scale_weights(const Chunk& c, int64_t i, KeyRange range, int64_t head_dim) {
+  for (int64_t n = range.begin / 16 * 16; n < range.end; n += 16) {
+    const float* scales = (const float*)(c.values[n / kPage] + Int8Values::at(kPage, head_dim, 0)) + n % kPage;
+    float* p = c.s + i * kKeyChunk + n;
+    store(p, mul(load(p), load(scales)));
+  }
+}
+
+static void attention_chunk(const Pass& pass, const Chunk& c) {
+  QueryBatch& b = *pass.batch;
   KeyRange ranges[kMaxQueries];
-  for (int64_t i = 0, t = 0; i < b.count; i += step, t++)
-    ranges[t] = range_in_chunk(b, i, b.count - i < step ? b.count - i : step, c.key);
-  attention_score(b, c, step, ranges, rule.head_dim);
+  for (int64_t i = 0, t = 0; i < b.count; i += pass.step, t++)
+    ranges[t] = range_in_chunk(b, i, b.count - i < pass.step ? b.count - i : pass.step, c.key);
+  attention_score(pass, c, ranges);
+  const DType type = pass.pages->type;
+  float m[kMaxQueries] = {}, l[kMaxQueries] = {};
+  for (int64_t i = 0; i < b.count; i++) {
+    const KeyRange range = range_in_chunk(b, i, 1, c.key);
+    const float top = finish_scores(b, i, c, range, *pass.rule);
+    m[i] = top == -INFINITY ? 0.0f : top;
+    l[i] = exponentials(c.s + i * kKeyChunk, range, ranges[i / pass.step], m[i]);
+    if (type == kU8) scale_weights(c, i, ranges[i / pass.step], pass.rule->head_dim);
+  }
+  Merge merge;
+  merge_states(b, m, l, merge);
+  if (type == kF32) merge_values<F32Values>(pass, c, ranges, merge);
+  if (type == kBF16) merge_values<Bf16Values>(pass, c, ranges, merge);
+  if (type == kU8) merge_values<Int8Values>(pass, c, ranges, merge);
+}
+
+// probs[i] = exp(s - m) / l with the final (m, l) of query i, for the keys it may see; the row is zero before.
+static void attention_probs_chunk(const Pass& pass, const Chunk& c, float* const* probs, int64_t columns) {
+  const QueryBatch& b = *pass.batch;
+  KeyRange ranges[kMaxQueries];
+  for (int64_t i = 0, t = 0; i < b.count; i += pass.step, t++)
+    ranges[t] = range_in_chunk(b, i, b.count - i < pass.step ? b.count - i : pass.step, c.key);
+  attention_score(pass, c, ranges);
   for (int64_t i = 0; i < b.count; i++) {
     if (b.l[i] == 0.0f) continue;
     const KeyRange range = range_in_chunk(b, i, 1, c.key);
-    finish_scores(b, i, c, range, rule);
+    finish_scores(b, i, c, range, *pass.rule);
     const Vec m = set1(b.m[i]), l = set1(b.l[i]);
     for (int64_t n = range.begin / 16 * 16; n < range.end && c.key + n < columns; n += 16) {
       const Vec p = div(exp(sub(load(c.s + i * kKeyChunk + n), m)), l);
@@ -205,7 +310,7 @@ static void attention_finish(const QueryBatch& b, int64_t head_dim) {
 
 static void attention_batch(const OpCall& call, const AttentionAttrs& a, const RowPiece& rows, int64_t kv_head,
                             int64_t place, QueryBatch& b) {
-  alignas(64) float s[kMaxQueries * kKeyChunk];
+  alignas(64) float s[kMaxQueries * kKeyChunk], converted[kValueCols * kKeyChunk];
   for (int64_t i = 0; i < kMaxQueries; i++) b.m[i] = -INFINITY, b.l[i] = 0.0f;
   KeyRange seen = {INT64_MAX, 0};
   for (int64_t i = 0; i < b.count; i++) {
@@ -227,16 +332,17 @@ static void attention_batch(const OpCall& call, const AttentionAttrs& a, const R
   const ScoreRule rule = {a.head_dim, (float)a.scale, (float)a.softcap, key_cols};
   const int64_t tiles = (b.count + kTileQueries - 1) / kTileQueries, step = (b.count + tiles - 1) / tiles;
   const KeyPages pages = attention_pages(call, a, rows.seq, kv_head);
+  const Pass pass = {&b, step, &pages, &rule, converted};
   Chunk c;
   c.s = s;
   for (int64_t n = seen.begin / kKeyChunk; seen.end > 0 && n * kKeyChunk < seen.end; n++) {
     attention_set_chunk(pages, seen, n, c);
-    attention_chunk(b, c, step, pages, rule);
+    attention_chunk(pass, c);
   }
   attention_finish(b, a.head_dim);
   for (int64_t n = seen.begin / kKeyChunk; with_probs && seen.end > 0 && n * kKeyChunk < seen.end; n++) {
     attention_set_chunk(pages, seen, n, c);
-    attention_probs_chunk(b, c, step, rule, probs, columns);
+    attention_probs_chunk(pass, c, probs, columns);
   }
 }
 

@@ -1,26 +1,30 @@
 // Attention of a few queries over one kv head, chunk by chunk. The bits of a row depend on its own keys only: keys that
 // it does not see add exactly +0, and chunks that it does not see are skipped.
-#include "ops/attention.h"
-#include "ops/kv_write.h"
+#include "cpu/rows/attention_cache.h"
 
 namespace verdant::VERDANT_ISA {
 
 constexpr int kTileQueries = kTileVecs < 6 ? kTileVecs : 6;  // queries of a register tile
 constexpr int kMaxQueries = 48;                              // queries that share a pass over the keys
 constexpr int kChunkPages = kKeyChunk / kPage;
-constexpr int kPageVecs = kPage / 16;
-static_assert(kMaxQueries % 16 == 0 && kKeyChunk % (4 * 16) == 0 && kPageVecs == 2);
+constexpr int kGroupKeys = 64;  // keys that tiles of queries go through in turn
+constexpr int kGroupPages = kGroupKeys / kPage;
+constexpr int kValueCols = 64;     // columns of values that are converted at once
+constexpr int kConvertCols = 256;  // head_dim up to which keys are
+static_assert(kMaxQueries % 16 == 0 && kKeyChunk % kGroupKeys == 0 && kGroupPages == 2);
+static_assert(kConvertCols * kGroupKeys == kValueCols * kKeyChunk);
 
 // Vectors across a tile of m queries.
 static constexpr int tile_width(int m) { return 4 * m <= kTileVecs ? 4 : 2 * m <= kTileVecs ? 2 : 1; }
 
-// The keys of one sequence and kv head in pages: K (head_dim, page), V (page, value_stride).
+// The keys of one sequence and kv head in pages, as kv_write lays them out; f32 values may be further apart.
 struct KeyPages {
-  const float* keys;
-  const float* values;
-  int64_t key_page;  // floats from page to page
+  DType type;
+  const uint8_t* keys;
+  const uint8_t* values;
+  int64_t key_page;  // bytes from page to page
   int64_t value_page;
-  int64_t value_stride;  // floats from key to key
+  int64_t value_stride;  // elements from key to key
   const int32_t* table;  // page -> index of its storage; null: the same
 };
 
@@ -52,9 +56,25 @@ struct KeyRange {
 
 struct Chunk {
   int64_t key;  // absolute index of its first key
-  const float* keys[kChunkPages];
-  const float* values[kChunkPages];
-  float* s;  // (kMaxQueries, kKeyChunk): scores, then exp(s - max)
+  const uint8_t* keys[kChunkPages];
+  const uint8_t* values[kChunkPages];
+  const uint8_t* next_keys[kGroupPages];  // of the chunk after it
+  float* s;                               // (kMaxQueries, kKeyChunk): scores, then exp(s - max)
+};
+
+// 64 keys of a chunk, and what q8 multiplies their scores with: (head_dim / 32, page) of each page.
+struct KeyGroup {
+  const uint8_t* pages[kGroupPages];
+  const float* scales[kGroupPages];
+  const uint8_t* ahead[kGroupPages];  // read after them: fetched line by line meanwhile; null: not
+};
+
+// Values of a chunk from column `origin` on.
+struct ValuePages {
+  const uint8_t* pages[kChunkPages];
+  const uint8_t* ahead[kChunkPages];
+  int64_t stride;
+  int64_t origin;
 };
 
 // How a chunk enters the state of a query: y = keep y + take o.
@@ -80,6 +100,7 @@ static inline KeyRange range_in_chunk(const QueryBatch& b, int64_t from, int64_t
 // f(0), .. f(kN - 1) with constants: in plain loops, compilers may keep an array of accumulators in memory.
 template <int kI>
 struct Index {
+  static constexpr int value = kI;
   constexpr operator int() const { return kI; }
 };
 template <int kN, int kI = 0, class F>
@@ -90,58 +111,102 @@ template <int kN, int kI = 0, class F>
   }
 }
 
-// s[m][v] = sum_d q_m[d] k[d][v], d ascending in each lane.
-template <int kM>
-static void score_tile(const float* const* queries, const float* const* key_vecs, int64_t head_dim, float* s) {
-  constexpr int kN = tile_width(kM);
-  const float* q[kM];
-  const float* k[kN];
-  Vec acc[kM][kN];
-  unrolled<kM>([&](auto m) { q[m] = queries[m]; });
-  unrolled<kN>([&](auto n) { k[n] = key_vecs[n]; });
-  unrolled<kM>([&](auto m) { unrolled<kN>([&](auto n) { acc[m][n] = zero(); }); });
-  for (int64_t d = 0; d < head_dim; d++) {
-    Vec key[kN];
-    unrolled<kN>([&](auto n) { key[n] = load(k[n] + d * kPage); });
-    unrolled<kM>([&](auto m) {
-      const Vec x = set1(q[m][d]);
-      unrolled<kN>([&](auto n) { acc[m][n] = fma(x, key[n], acc[m][n]); });
-    });
-  }
-  unrolled<kM>([&](auto m) { unrolled<kN>([&](auto n) { store(s + m * kKeyChunk + 16 * n, acc[m][n]); }); });
+template <int64_t kBytes>
+static inline void prefetch_row(const uint8_t* row) {
+  for (int64_t i = 0; i < kBytes; i += 64) prefetch(row + i);
 }
 
-// Raw scores of queries from .. from + kM - 1 for the vectors vec .. vec + width - 1 of a chunk.
-template <int kM>
-static void score_vecs(const QueryBatch& b, int64_t from, const Chunk& c, int64_t vec, int64_t width,
-                       int64_t head_dim) {
+// s[m][v] = sum_d q_m[d] k[d][v], d ascending in each lane; q8: sums of 32 columns times their scale, added in order.
+template <class Keys, bool kScaled, int kM, int kN, int kHalf>
+static void score_tile(const float* const* queries, const uint8_t* const* key_vecs, const float* const* scales,
+                       const uint8_t* const* ahead, int64_t head_dim, float* s) {
+  const float* q[kM];
+  const uint8_t* k[kN];
+  unrolled<kM>([&](auto m) { q[m] = queries[m]; });
+  unrolled<kN>([&](auto n) { k[n] = key_vecs[n]; });
+  for (int64_t from = 0, end; from < head_dim; from = end) {
+    end = kScaled && from + kKvScaleCols < head_dim ? from + kKvScaleCols : head_dim;
+    Vec acc[kM][kN];
+    unrolled<kM>([&](auto m) { unrolled<kN>([&](auto n) { acc[m][n] = zero(); }); });
+    for (int64_t d = from; d < end; d++) {
+      Vec key[kN];
+      unrolled<kN>([&](auto n) {
+        constexpr int kPart = (kHalf + decltype(n)::value) % kPageVecs;
+        key[n] = Keys::template load<kPart>(k[n] + d * Keys::kRow);
+        if (kPart == 0 && ahead[n] != nullptr) prefetch_row<Keys::kRow>(ahead[n] + d * Keys::kRow);
+      });
+      unrolled<kM>([&](auto m) {
+        const Vec x = set1(q[m][d]);
+        unrolled<kN>([&](auto n) { acc[m][n] = fma(x, key[n], acc[m][n]); });
+      });
+    }
+    if constexpr (kScaled) {
+      unrolled<kN>([&](auto n) {
+        const Vec scale = load(scales[n] + from / kKvScaleCols * kPage + 16 * ((kHalf + n) % kPageVecs));
+        unrolled<kM>([&](auto m) {
+          float* y = s + m * kKeyChunk + 16 * n;
+          store(y, from == 0 ? mul(acc[m][n], scale) : fma(acc[m][n], scale, load(y)));
+        });
+      });
+    } else {
+      unrolled<kM>([&](auto m) { unrolled<kN>([&](auto n) { store(s + m * kKeyChunk + 16 * n, acc[m][n]); }); });
+    }
+  }
+}
+
+// Raw scores of queries from .. from + kM - 1 with a group of keys.
+template <class Keys, bool kScaled, int kM>
+static void score_group(const QueryBatch& b, int64_t from, const KeyGroup& g, int64_t head_dim, float* s) {
   constexpr int kN = tile_width(kM);
-  for (int64_t v = vec; v < vec + width; v += kN) {
-    const float* keys[kN];
-    for (int n = 0; n < kN; n++) keys[n] = c.keys[(v + n) / kPageVecs] + 16 * ((v + n) % kPageVecs);
-    score_tile<kM>(b.q + from, keys, head_dim, c.s + from * kKeyChunk + 16 * v);
+  for (int v = 0; v < kGroupKeys / 16; v += kN) {
+    const uint8_t* keys[kN];
+    const float* scales[kN];
+    const uint8_t* ahead[kN];
+    for (int n = 0; n < kN; n++) {
+      const int page = (v + n) / kPageVecs;
+      keys[n] = g.pages[page], scales[n] = g.scales[page], ahead[n] = g.ahead[page];
+    }
+    float* y = s + from * kKeyChunk + 16 * v;
+    if (kN > 1 || v % kPageVecs == 0) {
+      score_tile<Keys, kScaled, kM, kN, 0>(b.q + from, keys, scales, ahead, head_dim, y);
+    } else {
+      score_tile<Keys, kScaled, kM, kN, 1>(b.q + from, keys, scales, ahead, head_dim, y);
+    }
   }
 }
 
 // y = keep y + take o, o[m][d] = sum_key p[m][key] v[key][d], keys ascending in each lane (lane = d), for kN vectors
 // from column d. kTail: kN = 1 and only `lanes` columns exist.
-template <int kM, int kN, bool kTail>
-static void value_tile(const QueryBatch& b, int64_t from, const Chunk& c, KeyRange range, int64_t stride, int64_t d,
-                       int64_t lanes, const Merge& merge) {
-  const float* p = c.s + from * kKeyChunk;
+template <class Values, int kM, int kN, bool kTail>
+static void value_tile(const QueryBatch& b, int64_t from, const float* s, const ValuePages& values, KeyRange range,
+                       int64_t d, int64_t lanes, const Merge& merge) {
+  const float* p = s + from * kKeyChunk;
   Vec acc[kM][kN];
   unrolled<kM>([&](auto m) { unrolled<kN>([&](auto n) { acc[m][n] = zero(); }); });
   for (int64_t key = range.begin; key < range.end;) {
-    const float* v = c.values[key / kPage] + (key % kPage) * stride + d;
     const int64_t page_end = (key / kPage + 1) * kPage, end = page_end < range.end ? page_end : range.end;
-    for (; key < end; key++, v += stride) {
+    const uint8_t* page = values.pages[key / kPage] + Values::at(0, 0, d - values.origin);
+    const uint8_t* ahead = values.ahead[key / kPage];
+    if (ahead != nullptr) ahead += Values::at(0, 0, d);
+    const auto add_key = [&](auto odd) {
+      constexpr int kOdd = decltype(odd)::value;
+      const int64_t at = Values::at(key % kPage, values.stride, 0);
+      const uint8_t* v = page + at;
+      if (ahead != nullptr && kOdd <= Values::kOddLines) prefetch_row<Values::at(0, 0, 16 * kN)>(ahead + at);
       Vec x[kN];
-      unrolled<kN>([&](auto n) { x[n] = kTail ? load_n(v, lanes) : load(v + 16 * n); });
+      unrolled<kN>([&](auto n) { x[n] = Values::template load<kOdd, kTail>(v + Values::at(0, 0, 16 * n), lanes); });
       unrolled<kM>([&](auto m) {
         const Vec weight = set1(p[m * kKeyChunk + key]);
         unrolled<kN>([&](auto n) { acc[m][n] = fma(weight, x[n], acc[m][n]); });
       });
+      key++;
+    };
+    if (key % 2 != 0) add_key(Index<1>{});
+    while (key + 2 <= end) {
+      add_key(Index<0>{});
+      add_key(Index<1>{});
     }
+    if (key < end) add_key(Index<0>{});
   }
   const int64_t count = kTail ? lanes : 16;
   unrolled<kM>([&](auto m) {
@@ -157,40 +222,27 @@ static void value_tile(const QueryBatch& b, int64_t from, const Chunk& c, KeyRan
   });
 }
 
-template <int kM>
-static void value_tiles(const QueryBatch& b, int64_t from, const Chunk& c, KeyRange range, int64_t stride,
-                        int64_t head_dim, const Merge& merge) {
+// Columns d .. end - 1.
+template <class Values, int kM>
+static void value_tiles(const QueryBatch& b, int64_t from, const float* s, const ValuePages& values, KeyRange range,
+                        int64_t d, int64_t end, const Merge& merge) {
   constexpr int kN = tile_width(kM);
-  int64_t d = 0;
-  for (; d + 16 * kN <= head_dim; d += 16 * kN) value_tile<kM, kN, false>(b, from, c, range, stride, d, 16, merge);
-  for (; d < head_dim; d += 16) {
-    const int64_t lanes = head_dim - d < 16 ? head_dim - d : 16;
-    value_tile<kM, 1, true>(b, from, c, range, stride, d, lanes, merge);
-  }
+  for (; d + 16 * kN <= end; d += 16 * kN) value_tile<Values, kM, kN, false>(b, from, s, values, range, d, 16, merge);
+  for (; d + 16 <= end; d += 16) value_tile<Values, kM, 1, false>(b, from, s, values, range, d, 16, merge);
+  if (d < end) value_tile<Values, kM, 1, true>(b, from, s, values, range, d, end - d, merge);
 }
 
-static void score_vecs_of(int64_t m, const QueryBatch& b, int64_t from, const Chunk& c, int64_t vec, int64_t width,
-                          int64_t head_dim) {
+// f with the number of queries in a tile as a constant.
+template <class F>
+static inline void with_tile(int64_t m, F f) {
   if constexpr (kTileQueries >= 6) {
-    if (m == 6) return score_vecs<6>(b, from, c, vec, width, head_dim);
-    if (m == 5) return score_vecs<5>(b, from, c, vec, width, head_dim);
+    if (m == 6) return f(Index<6>{});
+    if (m == 5) return f(Index<5>{});
   }
-  if (m == 4) return score_vecs<4>(b, from, c, vec, width, head_dim);
-  if (m == 3) return score_vecs<3>(b, from, c, vec, width, head_dim);
-  if (m == 2) return score_vecs<2>(b, from, c, vec, width, head_dim);
-  score_vecs<1>(b, from, c, vec, width, head_dim);
-}
-
-static void value_tiles_of(int64_t m, const QueryBatch& b, int64_t from, const Chunk& c, KeyRange range, int64_t stride,
-                           int64_t head_dim, const Merge& merge) {
-  if constexpr (kTileQueries >= 6) {
-    if (m == 6) return value_tiles<6>(b, from, c, range, stride, head_dim, merge);
-    if (m == 5) return value_tiles<5>(b, from, c, range, stride, head_dim, merge);
-  }
-  if (m == 4) return value_tiles<4>(b, from, c, range, stride, head_dim, merge);
-  if (m == 3) return value_tiles<3>(b, from, c, range, stride, head_dim, merge);
-  if (m == 2) return value_tiles<2>(b, from, c, range, stride, head_dim, merge);
-  value_tiles<1>(b, from, c, range, stride, head_dim, merge);
+  if (m == 4) return f(Index<4>{});
+  if (m == 3) return f(Index<3>{});
+  if (m == 2) return f(Index<2>{});
+  f(Index<1>{});
 }
 
 // Lanes of s that query i must not see become -inf; `key` is the absolute key of lane 0.

@@ -1,4 +1,5 @@
 #include "ops/copy_blocks.h"
+#include "ops/kv_write.h"
 
 namespace verdant::VERDANT_ISA {
 
@@ -9,7 +10,7 @@ static int64_t copy_blocks_cost(const OpCall& call) { return call.in[1].dim[0] *
 // A copy that names a block outside the state does nothing: the caller checks, memory stays safe.
 static void copy_blocks_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
   const int64_t blocks = call.in[0].dim[0];
-  const size_t bytes = 4 * (size_t)call.in[0].dim[1];  // f32 or i32
+  const size_t bytes = (size_t)(kv_element_bytes(call.in[0].dtype) * call.in[0].dim[1]);
   uint8_t* state = (uint8_t*)call.in[0].data;
   for (int64_t i = begin; i < end; i++) {
     const int32_t* pair = (const int32_t*)call.in[1].data + 2 * i;
