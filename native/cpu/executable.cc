@@ -4,6 +4,7 @@
 #include <chrono>
 #include <climits>
 #include <cstring>
+#include <ctime>
 
 #include "core/error.h"
 #include "cpu/checks.h"
@@ -19,6 +20,15 @@ constexpr int64_t kSerialCost =
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+// Time that this thread has spent on a core; where the system does not tell: all the time there is.
+int64_t thread_ns() {
+#if defined(CLOCK_THREAD_CPUTIME_ID)
+  timespec t;
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0) return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
+#endif
+  return now_ns();
 }
 
 // What a matrix and a tier must have, by Compute.
@@ -164,7 +174,7 @@ void CpuExecutable::plan_stages() {
       phases_.push_back(p);
     }
   }
-  step_threads_ = parallel ? threads_ : 1;
+  step_threads_ = parallel && alone_ == 0 ? threads_ : 1;
   if (next_size_ < stages_.size()) {
     next_ = std::make_unique<std::atomic<int64_t>[]>(stages_.size());
     next_size_ = stages_.size();
@@ -210,6 +220,19 @@ bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
   return stop_at_.load(std::memory_order_relaxed) == INT_MAX;
 }
 
+// Where this thread was off its core for most of a step, others want the cores, and every barrier waits for a thread
+// that has none: then the next steps run on one thread, ever more of them until a step finds the cores free.
+void CpuExecutable::watch_cores(int64_t elapsed_ns, int64_t busy_ns) {
+  if (step_threads_ == 1) {
+    alone_ = std::max(0, alone_ - 1);
+  } else if (elapsed_ns > 1000000 && busy_ns * 2 < elapsed_ns) {
+    alone_ = alone_next_;
+    alone_next_ = std::min(kAloneMost, 2 * alone_next_);
+  } else {
+    alone_next_ = kAloneFirst;
+  }
+}
+
 void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
   if (step.dims != shaped_ || steps_ == 0) {
     check_shapes(program_, step.dims);
@@ -222,7 +245,9 @@ void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
   for (int32_t i = 0; i < step.k; i++) {
     bind(step, i);
     plan_stages();
+    const int64_t began = now_ns(), busy = thread_ns();
     if (!run_stages(cancelled)) throw Error("ERR_ABORTED", "the step was cancelled");
+    watch_cores(now_ns() - began, thread_ns() - busy);
     step.steps_done = i + 1;
     if (program_.has_loop && !advance(step, i)) break;
   }
