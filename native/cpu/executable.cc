@@ -174,7 +174,7 @@ void CpuExecutable::plan_stages() {
       phases_.push_back(p);
     }
   }
-  step_threads_ = parallel && alone_ == 0 ? threads_ : 1;
+  step_threads_ = parallel && now_ns() >= alone_until_ ? threads_ : 1;
   if (next_size_ < stages_.size()) {
     next_ = std::make_unique<std::atomic<int64_t>[]>(stages_.size());
     next_size_ = stages_.size();
@@ -221,16 +221,16 @@ bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
 }
 
 // Where this thread was off its core for most of a step, others want the cores, and every barrier waits for a thread
-// that has none: then the next steps run on one thread, ever more of them until a step finds the cores free.
-void CpuExecutable::watch_cores(int64_t elapsed_ns, int64_t busy_ns) {
-  if (step_threads_ == 1) {
-    alone_ = std::max(0, alone_ - 1);
-  } else if (elapsed_ns > 1000000 && busy_ns * 2 < elapsed_ns) {
-    alone_ = alone_next_;
-    alone_next_ = std::min(kAloneMost, 2 * alone_next_);
-  } else {
-    alone_next_ = kAloneFirst;
+// that has none: then steps run on one thread for a while, ever longer until a step finds the cores free.
+void CpuExecutable::watch_cores(int64_t began_ns, int64_t busy_ns) {
+  if (step_threads_ == 1) return;
+  const int64_t now = now_ns(), elapsed = now - began_ns;
+  if (elapsed <= 1'000'000 || busy_ns * 2 >= elapsed) {
+    alone_for_ = kAloneFirst;
+    return;
   }
+  alone_until_ = now + alone_for_;
+  alone_for_ = std::min(kAloneMost, 2 * alone_for_);
 }
 
 void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
@@ -247,7 +247,7 @@ void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
     plan_stages();
     const int64_t began = now_ns(), busy = thread_ns();
     if (!run_stages(cancelled)) throw Error("ERR_ABORTED", "the step was cancelled");
-    watch_cores(now_ns() - began, thread_ns() - busy);
+    watch_cores(began, thread_ns() - busy);
     step.steps_done = i + 1;
     if (program_.has_loop && !advance(step, i)) break;
   }

@@ -29,7 +29,7 @@ class CpuExecutable : public Executable {
   void set_profiling(bool on) override { profiling_ = on; }
 
  private:
-  static constexpr int32_t kAloneFirst = 16, kAloneMost = 1024;
+  static constexpr int64_t kAloneFirst = 5'000'000, kAloneMost = 200'000'000;  // ns
 
   struct BoundNode {
     const Kernel* kernel;
@@ -55,7 +55,7 @@ class CpuExecutable : public Executable {
   void bind(Step& step, int32_t iteration);
   void plan_stages();
   bool run_stages(const std::atomic<bool>& cancelled);
-  void watch_cores(int64_t elapsed_ns, int64_t busy_ns);
+  void watch_cores(int64_t began_ns, int64_t busy_ns);
   void add_serial(const Phase& phase);
   void run_serial(const Stage& stage);
   void thread_main(int32_t thread, const std::atomic<bool>& cancelled);
@@ -77,8 +77,8 @@ class CpuExecutable : public Executable {
   std::unique_ptr<std::atomic<int64_t>[]> next_;
   size_t next_size_ = 0;
   int32_t step_threads_ = 1;
-  // Steps still to be taken on one thread because others use the cores, and how many it will be next time.
-  int32_t alone_ = 0, alone_next_ = kAloneFirst;
+  // Until when steps run on one thread because others use the cores, and for how long it will be next time.
+  int64_t alone_until_ = 0, alone_for_ = kAloneFirst;
   Barrier barrier_;
   std::atomic<int32_t> stop_at_{0};  // the stage after which all threads leave
 
