@@ -201,9 +201,9 @@ describe('the life of steps', () => {
     const model = await DeviceModel.open('cpu');
     const executable = await model.compile(tower(512, 20));
     const x = ones(128 * 512);
-    const steps = [1, 2, 3, 4].map(() => executable.run({ rows: 128 }, { x }));
+    const steps = Promise.allSettled([1, 2, 3, 4].map(() => executable.run({ rows: 128 }, { x })));
     await model.dispose();
-    for (const r of await Promise.allSettled(steps))
+    for (const r of await steps)
       if (r.status === 'rejected') expect(r.reason).toBeInstanceOf(DisposedError);
     await expect(executable.run({ rows: 1 }, { x })).rejects.toThrow(DisposedError);
     expect(() => executable.runSync({ rows: 1 }, { x })).toThrow(DisposedError);
