@@ -65,7 +65,7 @@
       'sources': ['<!@(<(cc_in) native/cpu)'],
       'dependencies': ['core', 'isa_generic'],
       'conditions': [
-        ['target_arch=="x64"', { 'dependencies': ['isa_avx2', 'isa_avx512', 'isa_avx512_vnni', 'isa_avx512_bf16'] }],
+        ['target_arch=="x64"', { 'dependencies': ['isa_avx2', 'isa_avx512', 'isa_avx512_vnni', 'isa_avx512_bf16', 'isa_avx512_amx'] }],
       ],
     },
     {
@@ -83,7 +83,7 @@
       'conditions': [
         ['OS=="linux"', { 'ldflags': ['-pthread', '-Wl,-z,nodelete', '-Wl,-z,now'] }],
         ['target_arch=="x64"', {
-          'dependencies': ['isa_ceilings_avx2', 'isa_ceilings_avx512', 'isa_ceilings_vnni', 'isa_ceilings_bf16'],
+          'dependencies': ['isa_ceilings_avx2', 'isa_ceilings_avx512', 'isa_ceilings_vnni', 'isa_ceilings_bf16', 'isa_ceilings_amx'],
         }],
       ],
     },
@@ -95,6 +95,7 @@
       'variables': {
         'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'],
         'avx512': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma', '-mf16c'],
+        'amx': ['-mamx-tile', '-mamx-bf16'],
         'quiet': ['-Wno-uninitialized', '-Wno-maybe-uninitialized'],
       },
       'targets': [
@@ -131,6 +132,14 @@
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
         },
         {
+          'target_name': 'isa_avx512_amx',
+          'type': 'static_library',
+          'sources': ['native/cpu/isa/avx512_amx.cc'],
+          'cflags_cc': ['<@(avx512)', '<@(amx)', '<@(quiet)'],
+          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)'] },
+          'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
+        },
+        {
           'target_name': 'isa_ceilings_avx2',
           'type': 'static_library',
           'sources': ['native/ceilings/isa/avx2.cc'],
@@ -160,6 +169,14 @@
           'sources': ['native/ceilings/isa/avx512_bf16.cc'],
           'cflags_cc': ['<@(avx512)', '-mavx512bf16', '<@(quiet)'],
           'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '-mavx512bf16'] },
+          'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
+        },
+        {
+          'target_name': 'isa_ceilings_amx',
+          'type': 'static_library',
+          'sources': ['native/ceilings/isa/avx512_amx.cc'],
+          'cflags_cc': ['<@(avx512)', '<@(amx)', '<@(quiet)'],
+          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)'] },
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
         },
       ],

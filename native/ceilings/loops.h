@@ -26,6 +26,7 @@ void add_avx2(Loops& loops);
 void add_avx512(Loops& loops);
 void add_avx512_vnni(Loops& loops);
 void add_avx512_bf16(Loops& loops);
+void add_avx512_amx(Loops& loops);
 
 constexpr int kChains = 16;        // latency 4 to 6 times two units per cycle, and some more
 constexpr int kPrefetch = 4096;    // bytes ahead of the load

@@ -9,5 +9,6 @@ void overlay_avx2(KernelTable& table);
 void overlay_avx512(KernelTable& table);
 void overlay_avx512_vnni(KernelTable& table);
 void overlay_avx512_bf16(KernelTable& table);
+void overlay_avx512_amx(KernelTable& table);
 
 }  // namespace verdant

@@ -1,12 +1,13 @@
 #include "cpu/tiers.h"
 
+#include "core/amx.h"
 #include "cpu/overlays.h"
 
 namespace verdant {
 namespace {
 
 struct Features {
-  bool avx2 = false, avx512 = false, vnni = false, bf16 = false, fast_bf16 = false;
+  bool avx2 = false, avx512 = false, vnni = false, bf16 = false, fast_bf16 = false, amx = false;
 };
 
 // The compiler's run-time checks include the operating system's part (xgetbv).
@@ -22,6 +23,7 @@ Features features() {
   f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
   // Intel's vdpbf16ps does half the products of its f32 FMA in a second (its bf16 unit is AMX), AMD's twice as many.
   f.fast_bf16 = f.bf16 && !__builtin_cpu_is("intel");
+  f.amx = f.bf16 && amx_bf16_allowed();
 #endif
   return f;
 }
@@ -32,7 +34,10 @@ std::vector<Tier> cpu_tiers() {
   const Features f = features();
   std::string overlays = f.avx512 ? "AVX-512 F, BW, DQ, VL" : "needs AVX-512 F, BW, DQ and VL";
   if (f.vnni) overlays += " + VNNI";
-  if (f.bf16) overlays += f.fast_bf16 ? " + BF16" : " + BF16 (slow: auto takes f32)";
+  if (f.amx)
+    overlays += " + AMX-BF16";
+  else if (f.bf16)
+    overlays += f.fast_bf16 ? " + BF16" : " + BF16 (slow: auto takes f32)";
   return {{"avx512", overlays, f.avx512},
           {"avx2", f.avx2 ? "AVX2, FMA, F16C" : "needs AVX2, FMA and F16C", f.avx2},
           {"generic", "plain C++", true}};
@@ -48,7 +53,8 @@ KernelTable tier_kernels(const std::string& tier) {
     overlay_avx512(table);
     if (f.vnni) overlay_avx512_vnni(table);
     if (f.bf16) overlay_avx512_bf16(table);
-    table.auto_bf16 = f.fast_bf16;
+    table.auto_bf16 = f.fast_bf16 || f.amx;
+    if (f.amx) overlay_avx512_amx(table);
   }
 #endif
   return table;

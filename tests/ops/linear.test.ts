@@ -50,11 +50,13 @@ describe.each(cpuTiers())('linear on %s', (device) => {
       if ('code' in made) expect(made.code).toBe('ERR_UNSUPPORTED');
       else expectNear((made as Record<string, OpResult>).y!.data, test.expected().y!, test.gate, test.name);
     }
-    const data = linearData(['bf16'], 400, 160, 67);
-    const run = (rows: number) => runOp({ ...linearCase(data, rows, 'bf16'), device }).catch(() => undefined);
-    const all = await run(400);
-    for (const rows of all === undefined ? [] : [1, 6, 7, 33])
-      expectSameBits((await run(rows))!.y!.data, all!.y!.data.slice(0, rows * data.n), `${rows} rows in bf16`);
+    for (const k of [160, 1043]) {
+      const data = linearData(['bf16'], 400, k, 67);
+      const run = (rows: number) => runOp({ ...linearCase(data, rows, 'bf16'), device }).catch(() => undefined);
+      const all = await run(400);
+      for (const rows of all === undefined ? [] : [1, 6, 7, 16, 17, 32, 33, 257])
+        expectSameBits((await run(rows))!.y!.data, all!.y!.data.slice(0, rows * data.n), `${rows} rows in bf16, k ${k}`);
+    }
   });
 
   it('says how it multiplies: bf16 only where weights and tier have it, and never where f32 is asked for', async () => {

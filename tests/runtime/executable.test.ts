@@ -203,8 +203,7 @@ describe('the life of steps', () => {
     const x = ones(128 * 512);
     const steps = Promise.allSettled([1, 2, 3, 4].map(() => executable.run({ rows: 128 }, { x })));
     await model.dispose();
-    for (const r of await steps)
-      if (r.status === 'rejected') expect(r.reason).toBeInstanceOf(DisposedError);
+    for (const r of await steps) if (r.status === 'rejected') expect(r.reason).toBeInstanceOf(DisposedError);
     await expect(executable.run({ rows: 1 }, { x })).rejects.toThrow(DisposedError);
     expect(() => executable.runSync({ rows: 1 }, { x })).toThrow(DisposedError);
     await expect(model.compile(sum)).rejects.toThrow(DisposedError);

@@ -4,14 +4,17 @@
 namespace verdant::VERDANT_ISA {
 
 // Up to three matrices share x: part p is in[1 + 2 p], its bias in[2 + 2 p], its result out[p].
-// Phase 0: x in the forms that the segments of w want, in the workspace: bf16 (rows padded with zero to an even k), and
-// int8 with a scale for each 32 or 256 and one `aux` table for each weight type. Tasks are rows.
+// Phase 0: x in the forms that the segments of w want, in the workspace: bf16, and int8 with a scale for each 32 or 256
+// and one `aux` table for each weight type. Tasks are rows.
 // Phase 1: tasks are (part, segment, group of panels, block of rows), blocks of rows fastest so that a group stays in
 // cache.
 constexpr int64_t kLinearPanels = 4;
 constexpr int64_t kLinearRows = 192;
 
-static inline int64_t even(int64_t k) { return (k + 1) & ~(int64_t)1; }
+// bf16 rows: zeros up to a multiple of 32, and 32 more, as rows a power of two apart would share few cache sets.
+// Kernels may read (and ignore) rows up to a multiple of 16.
+static inline int64_t bf16_whole(int64_t k) { return (k + 31) / 32 * 32; }
+static inline int64_t bf16_stride(int64_t k) { return bf16_whole(k) + 32; }
 static inline int64_t linear_row_blocks(int64_t rows) { return (rows + kLinearRows - 1) / kLinearRows; }
 static inline int64_t linear_groups(const PanelSegment& s) {
   return (s.rows + kLinearPanels * kPanelRows - 1) / (kLinearPanels * kPanelRows);
@@ -41,7 +44,7 @@ static inline bool needs_aux(const AuxForm& f) { return f.bias != 0 || f.minima 
 static void linear_add_form(const OpCall& call, const PanelSegment& s, LinearForms& f) {
   const int64_t rows = call.in[0].dim[0], k = call.in[0].dim[1];
   const Compute compute = linear_compute(call, s);
-  if (compute == kComputeBF16 && f.bf16 < 0) f.bf16 = linear_take(f.bytes, rows * even(k) * 2);
+  if (compute == kComputeBF16 && f.bf16 < 0) f.bf16 = linear_take(f.bytes, (rows + 15) * bf16_stride(k) * 2);
   if (compute != kComputeInt8_32 && compute != kComputeInt8_256) return;
   const int big = compute == kComputeInt8_256;
   if (f.int8[big] < 0) {
@@ -116,9 +119,9 @@ static void linear_round(const OpCall& call, int64_t begin, int64_t end) {
   const LinearForms f = linear_forms(call);
   for (int64_t r = begin; r < end; r++) {
     if (f.bf16 >= 0) {
-      uint16_t* y = (uint16_t*)(call.workspace + f.bf16) + r * even(k);
+      uint16_t* y = (uint16_t*)(call.workspace + f.bf16) + r * bf16_stride(k);
       call.kernels->to_bf16((const float*)call.in[0].data + r * k, y, k);
-      if (k % 2 != 0) y[k] = 0;
+      memset(y + k, 0, (size_t)(bf16_whole(k) - k) * 2);
     }
     for (int big = 0; big < 2; big++)
       if (f.int8[big] >= 0) linear_int8_row(call, f, big, r);
@@ -143,7 +146,7 @@ static void linear_x(const OpCall& call, const LinearForms& f, const PanelSegmen
     g.x_aux_stride = k / aux.sub;
     g.x_aux = (const int32_t*)(call.workspace + f.sums[big][s.type]) + row * g.x_aux_stride;
   } else if (compute == kComputeBF16) {
-    g.x_stride = even(k);
+    g.x_stride = bf16_stride(k);
     g.x = (const uint16_t*)(call.workspace + f.bf16) + row * g.x_stride;
   } else {
     g.x_stride = k;
