@@ -5,9 +5,12 @@ import { CeilingProbe, type Ceilings } from './ceilings.js';
 import { environmentOf } from './environment.js';
 import { type BenchOptions, type BenchRequest, checkBench, tierOf } from './options.js';
 import { type ProfileEntry, profiled } from './profile.js';
+import { quantOf } from './random_model.js';
 import { type BenchReport, between, ceilingSpreads, type Measurement, sectionReport } from './report.js';
 import { findRival, type RivalReport, runRivals } from './rivals.js';
 import { runSection, type Section, sectionName, sectionsOf } from './sections.js';
+import { withTemporaryFile, writeShapeFile } from './shape_file.js';
+import { shapeConfig } from './shapes.js';
 import { type Described, describeHost, peakRss, warm } from './subject.js';
 import { openVerdant, VerdantRunner } from './verdant_runner.js';
 
@@ -45,7 +48,7 @@ export async function bench(request: BenchRequest, hooks: BenchHooks = {}): Prom
     const found =
       rival === undefined
         ? await measureHere(options, sections, probe, hooks)
-        : await measureApart(options, sections, probe, hooks, rival);
+        : await compare(options, sections, probe, hooks, rival);
     return reportOf(options, sections, found);
   } finally {
     probe.close();
@@ -78,7 +81,7 @@ async function measureHere(
     const profile: ProfileEntry[] = [];
     for (const section of options.profile === true ? sections : []) {
       note?.(`profile: ${sectionName(section)}`);
-      profile.push(...(await profiled(host.step, sectionName(section), () => runSection(runner, section, 0))));
+      profile.push(...(await profiled(host.step, section, (begun) => runSection(runner, section, 0, begun))));
     }
     return {
       ...{ described: describeHost(host), loadMs, peakRssBytes, measurements, ceilings, rival: null },
@@ -87,6 +90,24 @@ async function measureHere(
   } finally {
     await dispose();
   }
+}
+
+/** Both engines read the same file: one with random weights is made for a shape. */
+async function compare(
+  options: BenchOptions,
+  sections: readonly Section[],
+  probe: CeilingProbe,
+  hooks: BenchHooks,
+  rival: ReturnType<typeof findRival>,
+): Promise<Found> {
+  const { shape, quant = 'q8_0' } = options;
+  if (shape === undefined) return measureApart(options, sections, probe, hooks, rival);
+  return withTemporaryFile(`${shape}-${quant}.gguf`, async (model) => {
+    hooks.note?.(`writing ${model}`);
+    await writeShapeFile(model, shapeConfig(shape), shape, quantOf(quant), hooks);
+    const read = { ...options, model, shape: undefined, quant: undefined };
+    return measureApart(read, sections, probe, hooks, rival);
+  });
 }
 
 async function measureApart(

@@ -34,7 +34,7 @@ export interface BenchRequest {
   readonly repeat?: number | undefined;
   /** Time per node, in runs of their own. */
   readonly profile?: boolean | undefined;
-  /** Alternate with node-llama-cpp on the same .gguf file. */
+  /** Alternate with node-llama-cpp on the same .gguf file; one of `shape` is written to the temporary folder first. */
   readonly rivals?: boolean | undefined;
   /** Folder whose node_modules hold it; default: the current one. */
   readonly rivalPath?: string | undefined;
@@ -85,13 +85,13 @@ function checkModel({ model, shape, quant, rivals, rivalPath }: BenchRequest): v
     throw new OptionError('nothing to measure', { name: 'model', expected: 'a MODEL, or --shape with a name' });
   if (shape !== undefined) shapeConfig(shape);
   if (quant !== undefined) quantOf(quant);
-  if (quant !== undefined && rivals === true)
+  if (quant !== undefined && rivals === true && shape === undefined)
     exclude('rivals', 'quant', 'Both engines run the file as it is: make one with verdant quantize');
-  if (rivals === true && model?.endsWith('.gguf') !== true) {
+  if (rivals === true && shape === undefined && model?.endsWith('.gguf') !== true) {
     throw new OptionError('rivals needs a file that both can read', {
       name: 'rivals',
-      expected: 'a .gguf file as MODEL',
-      found: model ?? shape,
+      expected: 'a .gguf file as MODEL, or --shape',
+      found: model,
     });
   }
   if (rivalPath !== undefined && rivals !== true)

@@ -1,5 +1,6 @@
 import type { Program } from '../graph/program.js';
 import type { Executable } from '../runtime/executable.js';
+import { type Section, sectionName } from './sections.js';
 
 /** Time of the nodes of one kind, all layers together. */
 export interface ProfileEntry {
@@ -17,19 +18,24 @@ export interface ProfileEntry {
 
 type Profile = ReturnType<Executable['profile']>;
 
-/** Runs `body` with timing on and says where its time went; small ops that run together count as the first of them. */
+/**
+ * Runs `body` with timing on and says where its time went, from when it calls `begun`; small ops that run together count
+ * as the first of them.
+ */
 export async function profiled(
   executable: Executable,
-  section: string,
-  body: () => Promise<unknown>,
+  section: Section,
+  body: (begun: () => void) => Promise<unknown>,
 ): Promise<ProfileEntry[]> {
-  const before = executable.profile(true);
+  let before = executable.profile(true);
   try {
-    await body();
+    await body(() => {
+      before = executable.profile();
+    });
   } finally {
     executable.profile(false);
   }
-  return gather(section, executable.program, before, executable.profile());
+  return gather(sectionName(section), executable.program, before, executable.profile());
 }
 
 /** A node by its weight, if it has one: nodes of a layer share the name of the layer. */

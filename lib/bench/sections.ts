@@ -56,7 +56,8 @@ export interface Sample {
 /** What one engine does for a section: ids as they arrive, per sequence. */
 export interface Runner {
   readonly vocab: number;
-  run(prompts: readonly Int32Array[], tokens: number): Promise<readonly (readonly Arrival[])[]>;
+  /** `begun`, of our own engine: called between two steps, when the last sequence has its first id. */
+  run(prompts: readonly Int32Array[], tokens: number, begun?: () => void): Promise<readonly (readonly Arrival[])[]>;
 }
 
 /** Gaps of one sequence: several ids that arrive together share the gap before them. */
@@ -77,12 +78,16 @@ function gapsOf(arrivals: readonly Arrival[]): number[] {
   return gaps;
 }
 
-/** Runs a section once. Decoding counts from when the last sequence has its first id to the end. */
-export async function runSection(runner: Runner, section: Section, seed: number): Promise<Sample> {
+/**
+ * Runs a section once. Decoding counts from when the last sequence has its first id to the end; `begun` is called when
+ * what counts begins.
+ */
+export async function runSection(runner: Runner, section: Section, seed: number, begun?: () => void): Promise<Sample> {
   const prompts = Array.from({ length: section.batch }, (_, b) =>
     promptIds(section.prompt, runner.vocab, section.kind === 'prefill' ? seed : b + 1),
   );
-  const sequences = await runner.run(prompts, section.tokens);
+  if (section.kind === 'prefill') begun?.();
+  const sequences = await runner.run(prompts, section.tokens, section.kind === 'decode' ? begun : undefined);
   const begin = Math.max(...sequences.map((s) => s[0]!.ms));
   if (section.kind === 'prefill')
     return { tokensPerSecond: (1000 * section.prompt) / begin, firstTokenMs: begin, interTokenMs: [] };

@@ -47,7 +47,7 @@ function ceilingText(ceilings: BenchReport['ceilings']): string {
 function head(r: BenchReport): string {
   const { environment: e, model: m } = r;
   const compute = Object.entries(m.compute).map(([name, count]) => `${name}: ${count} linears`);
-  const made = r.options.shape === undefined ? '' : ', random weights made, not read';
+  const made = r.options.shape === undefined || r.rival !== null ? '' : ', random weights made, not read';
   return columns([
     ['model', `${m.name}, ${m.weights}; ${short(m.stepBytes / 1e9)} GB of weights per step, ${compute.join(', ')}`],
     ['machine', `${e.cpu}, ${e.platform}`],

@@ -83,8 +83,16 @@ export class VerdantRunner implements Runner {
     this.vocab = host.built.vocabSize;
   }
 
-  async run(prompts: readonly Int32Array[], tokens: number): Promise<readonly (readonly Arrival[])[]> {
+  async run(
+    prompts: readonly Int32Array[],
+    tokens: number,
+    begun?: () => void,
+  ): Promise<readonly (readonly Arrival[])[]> {
     this.#signal?.throwIfAborted();
+    let without = prompts.length;
+    const first = (): void => {
+      if (--without === 0) begun?.();
+    };
     // One for each run: the engine's listeners go with it.
     const run = new AbortController();
     setMaxListeners(0, run.signal);
@@ -94,7 +102,7 @@ export class VerdantRunner implements Runner {
     const began = performance.now();
     try {
       return await Promise.all(
-        prompts.map((prompt) => this.#submit(prompt, this.#options(prompt, tokens, run.signal), alone, began)),
+        prompts.map((prompt) => this.#submit(prompt, this.#options(prompt, tokens, run.signal), alone, began, first)),
       );
     } finally {
       this.#signal?.removeEventListener('abort', abort);
@@ -120,8 +128,14 @@ export class VerdantRunner implements Runner {
     return { ms: this.#delivered - began, delivery: this.#deliveries };
   }
 
-  /** `keep`: its keys and values stay for the next run with the same prompt. */
-  #submit(prompt: Int32Array, options: ResolvedOptions, keep: boolean, began: number): Promise<readonly Arrival[]> {
+  /** `keep`: its keys and values stay for the next run with the same prompt; `first` is called with the first id. */
+  #submit(
+    prompt: Int32Array,
+    options: ResolvedOptions,
+    keep: boolean,
+    began: number,
+    first: () => void,
+  ): Promise<readonly Arrival[]> {
     const arrivals: Arrival[] = [];
     if (keep && !this.#kept.has(prompt.length)) this.#kept.set(prompt.length, newRetained());
     return new Promise((resolve, reject) => {
@@ -132,6 +146,7 @@ export class VerdantRunner implements Runner {
         sink: {
           token: () => {
             arrivals.push(this.#arrival(began));
+            if (arrivals.length === 1) first();
             return false;
           },
           finish: (_, reason) => (reason === 'aborted' ? reject(new AbortError()) : resolve(arrivals)),

@@ -28,7 +28,7 @@ const rules = `
 Each run stands between two measurements of what the machine gives at that moment (memory stream, f32, bf16, int8), and its
 fractions are of those. Figures are medians (min-max). GB/s are bytes of weights that a step reads, GFLOP/s the
 multiplications and additions that the model needs. --rivals compares with node-llama-cpp on the same .gguf file, a fresh
-process for each run.`;
+process for each run; that of a --shape is written to the temporary folder first and removed again.`;
 
 export function define(command: Command, context: Context): void {
   command

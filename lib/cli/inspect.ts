@@ -35,16 +35,40 @@ function tally<T>(
   return made;
 }
 
+/** Counts by kind. */
+function counts<T>(items: Iterable<T>, kind: (item: T) => string): Record<string, number> {
+  const found = tally(items, kind, () => 0);
+  return Object.fromEntries(Object.entries(found).map(([name, { count }]) => [name, count]));
+}
+
+function describeMemory({ host }: TextModel) {
+  const { built, plan } = host;
+  return {
+    weightBytes: host.model.memory().weightBytes,
+    kvType: built.builder.kvType,
+    kvBytesPerToken: plan.bytesPerToken,
+    kvBytes: plan.kvBytes,
+    kvBlocks: plan.blocks,
+    maxContext: plan.maxContext,
+    arenaBytes: host.step.profile().arenaBytes,
+  };
+}
+
+function describeTokenizer({ tokenizer }: TextModel) {
+  if (tokenizer === undefined) return null;
+  const { vocabSize, bosId = null, eosIds, padId = null, specialTokens } = tokenizer;
+  return { vocabSize, bosId, eosIds, padId, specialTokens };
+}
+
 /** Everything about an opened model as plain data. */
 function describe(model: TextModel) {
   const { checkpoint, host, tokenizer, defaults } = model;
-  const { built, plan } = host;
-  const { nodes, arenaBytes } = host.step.profile();
-  const linears = nodes
-    .filter((n) => n.compute !== '')
+  const { built } = host;
+  const linears = host.step
+    .profile()
+    .nodes.filter((n) => n.compute !== '')
     .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
   const stored = [...checkpoint.tensors.values()].filter((t) => !checkpoint.absorbed.has(t.name));
-  const memory = host.model.memory();
   const template = tokenizer?.chatTemplates[0];
   const { other, ...named } = defaults;
   return {
@@ -64,25 +88,9 @@ function describe(model: TextModel) {
     ),
     device: host.model.device,
     matrices: built.builder.weights.matrices,
-    compute: Object.fromEntries(
-      Object.entries(
-        tally(
-          linears,
-          (n) => n.compute,
-          () => 0,
-        ),
-      ).map(([k, v]) => [k, v.count]),
-    ),
+    compute: counts(linears, (n) => n.compute),
     linears,
-    memory: {
-      weightBytes: memory.weightBytes,
-      kvType: built.builder.kvType,
-      kvBytesPerToken: plan.bytesPerToken,
-      kvBytes: plan.kvBytes,
-      kvBlocks: plan.blocks,
-      maxContext: plan.maxContext,
-      arenaBytes,
-    },
+    memory: describeMemory(model),
     cacheGroups: built.groups.map((g) => ({
       name: g.name,
       layers: g.layers,
@@ -90,16 +98,7 @@ function describe(model: TextModel) {
       headDim: g.headDim,
       window: g.window ?? null,
     })),
-    tokenizer:
-      tokenizer === undefined
-        ? null
-        : {
-            vocabSize: tokenizer.vocabSize,
-            bosId: tokenizer.bosId ?? null,
-            eosIds: tokenizer.eosIds,
-            padId: tokenizer.padId ?? null,
-            specialTokens: tokenizer.specialTokens,
-          },
+    tokenizer: describeTokenizer(model),
     chatTemplate:
       template === undefined ? null : { origin: template.origin, sha256: template.sha256, name: template.name },
     eosIds: model.eosIds,
@@ -109,13 +108,7 @@ function describe(model: TextModel) {
 
 /** Matrices by the type they are packed in; those whose width forced another type than wanted, by name. */
 function packedTypes(matrices: Description['matrices']): [string, string][] {
-  const types = Object.entries(
-    tally(
-      matrices,
-      (m) => m.type,
-      () => 0,
-    ),
-  ).map(([type, t]) => `${type}: ${t.count} matrices`);
+  const types = Object.entries(counts(matrices, (m) => m.type)).map(([type, n]) => `${type}: ${n} matrices`);
   const forced = matrices.filter((m) => m.type !== m.wanted);
   const list = forced.map((m): [string, string] => [
     '',

@@ -1,29 +1,28 @@
 import { basename, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
-import { AbortError, OptionError, UnsupportedError } from '../errors.js';
-import { isWeightDType, type WeightDType } from '../graph/dtype.js';
-import { cast, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import { AbortError, OptionError } from '../errors.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
-import { readWeight } from '../runtime/weights.js';
 import { specFromFolder } from '../text/from_folder.js';
 import { ggufTokenizer } from '../text/to_gguf.js';
 import { openCheckpoint } from '../weights/checkpoint.js';
 import { readGenerationConfig } from '../weights/generation_config.js';
 import type { GgufValue } from '../weights/gguf_types.js';
-import {
-  fileTypes,
-  isQuantizeType,
-  type MatrixType,
-  matrixType,
-  type QuantizeType,
-  quantizeTypes,
-} from '../weights/quantize_rules.js';
-import { storedGgufName } from '../weights/source.js';
-import type { Checkpoint, TensorEntry } from '../weights/types.js';
+import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
+import type { Checkpoint } from '../weights/types.js';
 import { checkPlace, type GgufTensor, writeGguf } from '../weights/write_gguf.js';
 import { describeForGguf } from '../weights/write_gguf_config.js';
 import { hasTokenizer } from './load.js';
+import {
+  factorsForGguf,
+  planGguf,
+  plannedForGguf,
+  planSafetensors,
+  type QuantizedTensor,
+  setFileType,
+} from './quantize_plan.js';
+
+export type { QuantizedTensor } from './quantize_plan.js';
 
 export interface QuantizeOptions {
   /** Type of every matrix, or a mixture; `load()`'s option of the same meaning lists the rules. */
@@ -37,13 +36,6 @@ export interface QuantizeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface QuantizedTensor extends MatrixType {
-  /** GGUF's name. */
-  readonly name: string;
-  /** Outermost first. */
-  readonly shape: readonly number[];
-}
-
 export interface QuantizeResult {
   readonly path: string;
   readonly bytes: number;
@@ -51,18 +43,6 @@ export interface QuantizeResult {
   /** What of the model a GGUF file cannot hold, or llama.cpp is known not to heed. */
   readonly notes: readonly string[];
 }
-
-/** A tensor of the file and how its bytes are made. */
-interface Planned extends QuantizedTensor {
-  readonly expr: WeightExpr;
-  /** Heads whose rows GGUF stores interleaved. */
-  readonly heads: number | undefined;
-  /** GGUF holds Gemma's norms as 1 + weight. */
-  readonly plusOne: boolean;
-}
-
-/** Elements that are evaluated at a time: what memory holds is a few times this. */
-const kPiece = 1 << 20;
 
 function checkQuantizeOptions(output: string, options: QuantizeOptions): void {
   if (typeof options !== 'object' || options === null)
@@ -86,110 +66,6 @@ function checkQuantizeOptions(output: string, options: QuantizeOptions): void {
     'NAME.gguf',
     output,
   );
-}
-
-/** The stored matrix or vector as an expression of (rows, cols). */
-function stored(checkpoint: Checkpoint, entry: TensorEntry, rows: number, cols: number): WeightExpr {
-  const { dtype, offset, name: tensor } = entry;
-  if (!isWeightDType(dtype))
-    throw new UnsupportedError(`weights of type ${dtype} cannot be written`, { file: entry.file, tensor });
-  const { path, size, inode, mtimeNs } = checkpoint.files.find((f) => f.path === entry.file)!;
-  return { kind: 'file', dtype, rows, cols, file: { path, size: BigInt(size), inode, mtimeNs }, offset, tensor };
-}
-
-const as = (expr: WeightExpr, dtype: WeightDType): WeightExpr => (expr.dtype === dtype ? expr : cast(expr, dtype));
-
-/** Tensors of a GGUF file keep their names and layout. */
-function planGguf(checkpoint: Checkpoint, built: BuiltDecoder, type: QuantizeType): Planned[] {
-  const model = { layers: built.layers, tied: !checkpoint.tensors.has('output.weight') };
-  return Array.from(checkpoint.tensors.values(), (entry) => {
-    const { name, shape } = entry;
-    const cols = shape.at(-1)!;
-    const rows = shape.reduce((n, s) => n * s, 1) / cols;
-    const exact = shape.length === 1 || name === 'position_embd.weight';
-    const types: MatrixType = exact ? { wanted: 'f32', type: 'f32' } : matrixType(type, name, cols, model);
-    const expr = as(stored(checkpoint, entry, rows, cols), types.type);
-    return { name, shape, ...types, expr, heads: undefined, plusOne: false };
-  });
-}
-
-/** Tensors of Hugging Face's names and layout, as llama.cpp's converter names and lays them out. */
-function planSafetensors(checkpoint: Checkpoint, built: BuiltDecoder, type: QuantizeType): Planned[] {
-  const { gguf } = built.architecture;
-  const weights = built.builder.weights;
-  const matrices = new Map(weights.matrices.map((m) => [m.name, m]));
-  const names = new Map<string, TensorEntry>();
-  for (const entry of checkpoint.tensors.values()) {
-    const name = gguf === undefined ? undefined : storedGgufName(gguf, entry.name);
-    if (name !== undefined) names.set(name, entry);
-    else if (matrices.has(entry.name) || weights.layoutOf(entry.name) !== undefined)
-      throw new UnsupportedError('GGUF has no name for the tensor', { file: entry.file, tensor: entry.name });
-  }
-  // A tied checkpoint may hold the table under the head's name only.
-  const table = names.get('token_embd.weight') ?? names.get('output.weight')!;
-  if (names.get('output.weight') === table) names.delete('output.weight');
-  names.set('token_embd.weight', table);
-  const model = { layers: built.layers, tied: !names.has('output.weight') };
-  const gemma = built.architecture.modelType.startsWith('gemma');
-  return [...names]
-    .sort(([a], [b]) => place(a) - place(b))
-    .map(([name, entry]) => {
-      const matrix = matrices.get(entry.name);
-      const { conv1d, ggufHeads: heads, exact } = weights.layoutOf(entry.name) ?? {};
-      if (matrix === undefined) {
-        const n = entry.shape.reduce((a, b) => a * b, 1);
-        const expr = as(stored(checkpoint, entry, n, 1), 'f32');
-        const plusOne = gemma && name.endsWith('norm.weight');
-        return { name, shape: [n], wanted: 'f32', type: 'f32', expr, heads, plusOne };
-      }
-      const [first, last] = entry.shape as readonly [number, number];
-      const [rows, cols] = conv1d === true ? [last, first] : [first, last];
-      const types: MatrixType = exact === true ? { wanted: 'f32', type: 'f32' } : matrixType(type, name, cols, model);
-      const whole = stored(checkpoint, entry, first, last);
-      const expr = as(conv1d === true ? transpose(whole) : whole, types.type);
-      return { name, shape: [rows, cols], ...types, expr, heads, plusOne: false };
-    });
-}
-
-/** Order in the file: embeddings, layers, output. */
-function place(name: string): number {
-  const layer = /^blk\.(\d+)\./.exec(name)?.[1];
-  return layer !== undefined ? Number(layer) : name.startsWith('output') ? 1 << 20 : -1;
-}
-
-/** Rows of each head in halves → interleaved: row i of the first half becomes 2 i, of the second 2 i + 1. */
-function interleave(bytes: Uint8Array, rows: number, perHead: number): Uint8Array {
-  const stride = bytes.length / rows;
-  const made = new Uint8Array(bytes.length);
-  for (let r = 0; r < rows; r++) {
-    const [base, i] = [r - (r % perHead), r % perHead];
-    const half = perHead / 2;
-    const to = base + (i < half ? 2 * i : 2 * (i - half) + 1);
-    made.set(bytes.subarray(r * stride, (r + 1) * stride), to * stride);
-  }
-  return made;
-}
-
-/** The bytes of a tensor; the next piece is evaluated while one is written. */
-async function* piecesOf({ expr, heads, plusOne }: Planned): AsyncGenerator<Uint8Array> {
-  const perHead = heads === undefined ? 1 : expr.rows / heads;
-  const most = Math.max(perHead, Math.floor(kPiece / expr.cols / perHead) * perHead);
-  const read = (row: number): Promise<Uint8Array<ArrayBuffer>> | undefined => {
-    if (row >= expr.rows) return undefined;
-    const piece = readWeight(expr, row, Math.min(most, expr.rows - row));
-    piece.catch(() => undefined); // it may fail before anyone waits for it
-    return piece;
-  };
-  let next = read(0);
-  for (let row = 0; next !== undefined; row += most) {
-    const bytes = await next;
-    next = read(row + most);
-    if (plusOne) {
-      const values = new Float32Array(bytes.buffer);
-      for (let i = 0; i < values.length; i++) values[i] = values[i]! + 1;
-    }
-    yield heads === undefined ? bytes : interleave(bytes, Math.min(most, expr.rows - row), perHead);
-  }
 }
 
 const text = (value: string): GgufValue => ({ type: 'string', value });
@@ -241,18 +117,7 @@ async function describe(
     metadata.set('tokenizer.ggml.bos_token_id', number(bos));
   if (pad !== undefined && !metadata.has('tokenizer.ggml.padding_token_id'))
     metadata.set('tokenizer.ggml.padding_token_id', number(pad));
-  const tensors = Array.from(factors, ([name, values]): GgufTensor => {
-    const bytes = new Uint8Array(values.buffer);
-    return {
-      name,
-      dtype: 'f32',
-      shape: [values.length],
-      pieces: async function* () {
-        yield bytes;
-      },
-    };
-  });
-  return { metadata, tensors, notes };
+  return { metadata, tensors: factorsForGguf(factors), notes };
 }
 
 /**
@@ -276,12 +141,8 @@ export async function quantize(input: string, output: string, options: QuantizeO
       checkpoint.gguf === undefined
         ? await describe(checkpoint, built)
         : { metadata: copied(checkpoint.gguf.metadata), tensors: [], notes: [] };
-    described.metadata.set('general.file_type', number(fileTypes[type]));
-    described.metadata.set('general.quantization_version', number(2));
-    const tensors = planned.map(
-      (p): GgufTensor => ({ name: p.name, dtype: p.type, shape: p.shape, pieces: () => piecesOf(p) }),
-    );
-    const all = [...described.tensors, ...tensors];
+    setFileType(described.metadata, type);
+    const all = [...described.tensors, ...planned.map(plannedForGguf)];
     const bytes = await writeGguf(output, described.metadata, all, { overwrite, onProgress, signal });
     const list = planned.map(({ name, shape, wanted, type: made }) => ({ name, shape, wanted, type: made }));
     return { path: output, bytes, tensors: list, notes: described.notes };

@@ -4,6 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// For the parts of register tiles: as a call, one would spill all accumulators.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define VERDANT_INLINE __forceinline
+#else
+#define VERDANT_INLINE inline __attribute__((always_inline))
+#endif
+
 namespace verdant {
 
 // Element types of values, and block types of packed weights. Names as in lib/graph/dtype.ts.

@@ -21,7 +21,17 @@ namespace verdant {
 namespace {
 
 constexpr int64_t kAlignment = 2 << 20;  // a huge page
-constexpr int64_t kScratch = 2 << 20;    // stored bytes that a thread holds while it packs them
+constexpr int64_t kScratch = 512 << 10;  // stored bytes that a thread holds while it packs them: its cache keeps them
+
+struct Scratch {
+  std::unique_ptr<uint8_t[]> data;
+  int64_t bytes = 0;
+  void reserve(int64_t need) {
+    if (need <= bytes) return;
+    data.reset(new uint8_t[static_cast<size_t>(need)]);  // not zeroed
+    bytes = need;
+  }
+};
 
 // Columns of kUnit bytes: [column][16]. 16 columns at a time: rows a power of two apart share cache sets, so each line
 // of a row is used up at once.
@@ -153,7 +163,7 @@ class Packer {
 
   void work() {
     try {
-      std::vector<uint8_t> scratch;
+      Scratch scratch;
       for (;;) {
         const size_t i = next_.fetch_add(1);
         if (i >= chunks_.size() || failed_.load()) return;
@@ -167,16 +177,16 @@ class Packer {
     }
   }
 
-  void pack_chunk(const Chunk& chunk, std::vector<uint8_t>& scratch) {
+  void pack_chunk(const Chunk& chunk, Scratch& scratch) {
     const PanelSegment& s = holder_->segments[chunk.segment];
     const int64_t cols = holder_->matrix.cols, stride = row_bytes(s.type, cols), row = chunk.begin * kPanelRows;
     const int64_t count = std::min(s.rows, chunk.end * kPanelRows) - row;
-    if (scratch.size() < static_cast<size_t>(count * stride)) scratch.resize(static_cast<size_t>(count * stride));
-    readers_[chunk.segment]->read(row, count, scratch.data());
+    scratch.reserve(count * stride);
+    readers_[chunk.segment]->read(row, count, scratch.data.get());
     const PackPanel pack = panel_type(s.type).pack;
     for (int64_t p = chunk.begin; p < chunk.end; p++) {
       const int64_t first = p * kPanelRows - row;
-      pack(scratch.data() + first * stride, stride, std::min(kPanelRows, count - first), cols,
+      pack(scratch.data.get() + first * stride, stride, std::min(kPanelRows, count - first), cols,
            const_cast<uint8_t*>(s.data) + p * s.panel_bytes);
     }
     control_.bytes_done += count * stride;

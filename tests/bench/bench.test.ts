@@ -66,6 +66,22 @@ describe('sections', () => {
     expect(sample.interTokenMs).toEqual([20 / 3, 20 / 3, 20 / 3, 40]);
   });
 
+  it('says when what counts begins: before a prefill, in a decode when its runner says so', async () => {
+    const seen: string[] = [];
+    const arrivals = [0, 20, 40, 60].map((ms) => ({ ms, delivery: ms }));
+    const runner: Runner = {
+      vocab: 1000,
+      run: async (_, tokens, begun) => {
+        seen.push(`run ${tokens}`);
+        begun?.();
+        return [arrivals, arrivals];
+      },
+    };
+    await runSection(runner, { kind: 'prefill', batch: 1, prompt: 9, tokens: 1 }, 1, () => seen.push('begun'));
+    await runSection(runner, decode, 1, () => seen.push('begun'));
+    expect(seen).toEqual(['begun', 'run 1', 'run 4', 'begun']);
+  });
+
   it('takes prefill from the first id', async () => {
     const sample = await runSection(
       fakeRunner([[{ ms: 250, delivery: 1 }]]),
@@ -106,6 +122,11 @@ describe('figures', () => {
     ).toBe('a    bb\nccc  d\n');
   });
 
+  it('a shape may be compared with rivals, in any type', () => {
+    const made = checkBench({ shape: 'gpt2', quant: 'q4_k_m', rivals: true });
+    expect(made).toMatchObject({ shape: 'gpt2', quant: 'q4_k_m', rivals: true });
+  });
+
   it('options get their defaults, each number once', () => {
     const made = checkBench({ shape: 'gpt2', batch: [4, 1, 4] });
     expect(made).toMatchObject({ prompt: 512, generate: 128, batch: [4, 1], repeat: 3, device: 'cpu' });
@@ -128,7 +149,7 @@ describe('figures', () => {
     [{ shape: 'gpt2', threads: 0 }, 'bad threads'],
     [{ shape: 'gpt2', svg: 'tests' }, 'svg: it is no file'],
     [{ shape: 'gpt2', json: '' }, 'json: the name is empty'],
-    [{ shape: 'gpt2', rivals: true }, 'expected a .gguf file'],
+    [{ model: 'models/verdant-tiny', rivals: true }, 'expected a .gguf file as MODEL, or --shape'],
     [{ model: 'x.gguf', rivals: true, quant: 'q8_0' }, 'exclude each other'],
     [{ shape: 'gpt2', rivalPath: '.' }, 'rivalPath is for --rivals'],
   ] as const)('refuses %j', (request, message) => {

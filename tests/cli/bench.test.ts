@@ -1,10 +1,43 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BenchReport } from '../../lib/bench/report.js';
 import { root, start, temporaryFolder, verdant } from './cli.js';
 
 const tiny = ['bench', 'models/verdant-tiny', '--prompt', '24', '--generate', '6', '--threads', '1'];
+
+/** A stand-in for the package that --rivals runs: it wants a GGUF file and gives as many ids as are taken. */
+const standIn = `
+import { closeSync, openSync, readSync } from 'node:fs';
+const sequence = {
+  clearHistory: async () => {},
+  async *evaluate() { for (;;) { await new Promise((resolve) => setTimeout(resolve, 1)); yield 7; } },
+};
+export const getLlama = async () => ({
+  llamaCppRelease: { release: 'stand-in' },
+  loadModel: async ({ modelPath }) => {
+    const [file, magic] = [openSync(modelPath), Buffer.alloc(4)];
+    readSync(file, magic);
+    closeSync(file);
+    if (magic.toString() !== 'GGUF' || process.env.STAND_IN_FAILS === '1') throw new Error('cannot load the model');
+    return { createContext: async () => ({ getSequence: () => sequence, dispose: async () => {} }) };
+  },
+});
+`;
+
+/** Folders for a bench of a shape with the stand-in: its package, and an empty one for temporary files. */
+function withStandIn(): { readonly args: readonly string[]; readonly temporary: string } {
+  const folder = temporaryFolder();
+  const root = join(folder, 'node_modules/node-llama-cpp');
+  const temporary = join(folder, 'temporary');
+  mkdirSync(root, { recursive: true });
+  mkdirSync(temporary);
+  const main = { name: 'node-llama-cpp', version: '0.0.0', type: 'module', main: 'index.js' };
+  writeFileSync(join(root, 'package.json'), JSON.stringify(main));
+  writeFileSync(join(root, 'index.js'), standIn);
+  const sizes = ['--prompt', '4', '--generate', '2', '--threads', '1', '--repeat', '1'];
+  return { args: ['bench', '--shape', 'gpt2', '--rivals', '--rival-path', folder, ...sizes], temporary };
+}
 
 /** Every opened element is closed again, in order, and the text holds no bare & or <. */
 function expectWellFormed(svg: string): void {
@@ -56,6 +89,10 @@ describe('verdant bench', () => {
     const shares = report.profile!.filter((e) => e.section === 'decode 6').map((e) => e.share);
     expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
     expect(made.stdout).toMatch(/^profile of decode 6: .*linear [\d.]+ %/m);
+    // The step that takes the prompt in and gives the first id does not count, behind a context neither.
+    const steps = (section: string): number =>
+      Math.min(...report.profile!.filter((e) => e.section === section).map((e) => e.calls));
+    expect(report.sections.map((s) => steps(s.name))).toEqual([1, 5, 5, 5]);
   });
 
   it('counts bytes and operations of the graph', async () => {
@@ -104,6 +141,49 @@ describe('verdant bench', () => {
     expect(rival.stderr).toMatch(
       /node-llama-cpp is not installed\nIn a folder of its own: npm install node-llama-cpp@/,
     );
+  });
+
+  it('writes a shape for both engines and takes the file away again', async () => {
+    const { args, temporary } = withStandIn();
+    const json = join(temporaryFolder(), 'bench.json');
+    const env = { TMPDIR: temporary, TEMP: temporary };
+    const made = await verdant([...args, '--quant', 'q4_0', '--json', json], { env });
+    expect(made.code, made.stderr).toBe(0);
+    const report = JSON.parse(readFileSync(json, 'utf8')) as BenchReport;
+    expect(report.model).toMatchObject({ name: 'gpt2', weights: 'random q4_0', architecture: 'GPT2LMHeadModel' });
+    expect(report.options).toMatchObject({ shape: 'gpt2', quant: 'q4_0', rivals: true });
+    // 4.5 bits of each weight, the tied table in q6_k.
+    expect(report.model.stepBytes / 1e6).toBeCloseTo((85e6 * 4.5 + 38.6e6 * 6.5625) / 8e6, 0);
+    expect(report.rival).toMatchObject({ package: 'node-llama-cpp', version: '0.0.0', about: 'stand-in' });
+    expect(report.rival!.sections.map((s) => s.name)).toEqual(['prefill 4', 'decode 2']);
+    for (const s of report.rival!.sections) expect(s.ratio).toBe(s.ours.median / s.theirs.median);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it('takes the file of a shape away when an engine fails', async () => {
+    const { args, temporary } = withStandIn();
+    const made = await verdant(args, { env: { TMPDIR: temporary, TEMP: temporary, STAND_IN_FAILS: '1' } });
+    expect(made).toMatchObject({ code: 1, stdout: '' });
+    expect(made.stderr).toMatch(/^verdant: .*node-llama-cpp: cannot load the model/m);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it('takes the file of a shape away on Ctrl-C, while it is written', async () => {
+    const { args, temporary } = withStandIn();
+    const child = start(args, { TMPDIR: temporary, TEMP: temporary });
+    let written: readonly string[] = [];
+    const code = await new Promise((resolve) => {
+      const timer = setInterval(() => {
+        const [folder] = readdirSync(temporary);
+        written = folder === undefined ? [] : readdirSync(join(temporary, folder));
+        if (written.length > 0) child.kill('SIGINT');
+        if (written.length > 0) clearInterval(timer);
+      }, 5);
+      child.on('exit', resolve);
+    });
+    expect(code).toBe(130);
+    expect(written).toEqual([expect.stringMatching(/^\.gpt2-q8_0\.gguf\..*\.tmp$/)]);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   it('leaves with 130 on Ctrl-C and writes nothing', async () => {

@@ -55,7 +55,11 @@ describe.each(cpuTiers())('linear on %s', (device) => {
       const run = (rows: number) => runOp({ ...linearCase(data, rows, 'bf16'), device }).catch(() => undefined);
       const all = await run(400);
       for (const rows of all === undefined ? [] : [1, 6, 7, 16, 17, 32, 33, 257])
-        expectSameBits((await run(rows))!.y!.data, all!.y!.data.slice(0, rows * data.n), `${rows} rows in bf16, k ${k}`);
+        expectSameBits(
+          (await run(rows))!.y!.data,
+          all!.y!.data.slice(0, rows * data.n),
+          `${rows} rows in bf16, k ${k}`,
+        );
     }
   });
 

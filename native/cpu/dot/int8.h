@@ -46,7 +46,7 @@ constexpr int kInt8Few = kInt8Rows < 4 ? kInt8Rows : 4;    // rows of a tile tha
 constexpr int64_t kInt8DecodeFrom = kInt8Direct ? 17 : 1;  // rows from which panels are decoded once for all row tiles
 
 template <class D>
-static inline IVec int8_start(const Int8Args& a, int m, int64_t sub) {
+static VERDANT_INLINE IVec int8_start(const Int8Args& a, int m, int64_t sub) {
   if constexpr (D::kBias == 0) return zero_int();
   const int32_t init = ((const int32_t*)a.aux)[m * a.aux_stride + sub];
   if constexpr (D::kWide) return start_wide(init);
@@ -55,7 +55,7 @@ static inline IVec int8_start(const Int8Args& a, int m, int64_t sub) {
 
 // Groups [G, kEnd) of a section.
 template <class D, int M, int P, int G, int kEnd>
-static inline void int8_groups(IVec (&sum)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* section) {
+static VERDANT_INLINE void int8_groups(IVec (&sum)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* section) {
   if constexpr (G < kEnd) {
     IVec u[P];
     for (int p = 0; p < P; p++) u[p] = D::template quants<G>(section + p * a.panel_bytes);
@@ -69,8 +69,8 @@ static inline void int8_groups(IVec (&sum)[M][P], const Int8Args& a, const int8_
 
 // Sub S of a section: its integer sums as floats.
 template <class D, int M, int P, int S>
-static inline void int8_sub(Vec (&value)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* section,
-                            int64_t sub) {
+static VERDANT_INLINE void int8_sub(Vec (&value)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* section,
+                                    int64_t sub) {
   IVec sum[M][P];
   for (int m = 0; m < M; m++) {
     const IVec start = int8_start<D>(a, m, sub);
@@ -84,7 +84,7 @@ static inline void int8_sub(Vec (&value)[M][P], const Int8Args& a, const int8_t*
 
 // int8/32: blocks of 32 weights, a scale for each 32 of x.
 template <class D, int M, int P>
-static inline void int8_blocks_32(Vec (&y)[M][P], const Int8Args& a) {
+static VERDANT_INLINE void int8_blocks_32(Vec (&y)[M][P], const Int8Args& a) {
   const uint8_t* w = a.w;
   for (int64_t b = 0; b < a.k / 32; b++, w += D::kBlockBytes) {
     Vec value[M][P];
@@ -101,8 +101,8 @@ static inline void int8_blocks_32(Vec (&y)[M][P], const Int8Args& a) {
 }
 
 template <class D, int M, int P, int S>
-static inline void int8_subs(Vec (&s)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* block,
-                             const uint8_t* section, int64_t sub, int64_t first) {
+static VERDANT_INLINE void int8_subs(Vec (&s)[M][P], const Int8Args& a, const int8_t* x, const uint8_t* block,
+                                     const uint8_t* section, int64_t sub, int64_t first) {
   if constexpr (S < D::kSection / D::kSub) {
     Vec value[M][P];
     int8_sub<D, M, P, S>(value, a, x, section, sub + S);
@@ -116,7 +116,7 @@ static inline void int8_subs(Vec (&s)[M][P], const Int8Args& a, const int8_t* x,
 
 // int8/256 with blocks of 256 weights.
 template <class D, int M, int P>
-static inline void int8_blocks_256(Vec (&y)[M][P], const Int8Args& a) {
+static VERDANT_INLINE void int8_blocks_256(Vec (&y)[M][P], const Int8Args& a) {
   constexpr int kSubs = 256 / D::kSub, kPer = D::kSection / D::kSub;
   const uint8_t* w = a.w;
   for (int64_t b = 0; b < a.k / 256; b++, w += D::kBlockBytes) {
@@ -317,7 +317,18 @@ static void int8_gemm(const GemmArgs& g) {
                       true,
                       true};
   if (g.m >= kInt8DecodeFrom) return int8_decoded<D>(a, g.m);
-  if constexpr (kInt8Direct) int8_row_tiles<D, 1, kInt8Few>(a, g.m);
+  if constexpr (kInt8Direct) {
+    // Several tiles of rows: a group of panels stays in L2 while they pass.
+    const int64_t group = g.m > kInt8Few ? 16 * kInt8Group : g.n;
+    for (int64_t n = 0; n < g.n; n += group) {
+      Int8Args part = a;
+      part.n = g.n - n < group ? g.n - n : group;
+      part.w += n / 16 * a.panel_bytes;
+      part.y += n;
+      if (part.bias != nullptr) part.bias += n;
+      int8_row_tiles<D, 1, kInt8Few>(part, g.m);
+    }
+  }
 }
 
 }  // namespace
