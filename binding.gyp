@@ -65,7 +65,8 @@
       'sources': ['<!@(<(cc_in) native/cpu)'],
       'dependencies': ['core', 'isa_generic'],
       'conditions': [
-        ['target_arch=="x64"', { 'dependencies': ['isa_avx2', 'isa_avx512', 'isa_avx512_vnni', 'isa_avx512_bf16', 'isa_avx512_amx'] }],
+        ['target_arch=="x64"', { 'dependencies': ['isa_avx2', 'isa_avx512', 'isa_avx512_vnni', 'isa_avx512_bf16', 'isa_avx512_amx_bf16',
+                                                  'isa_avx512_amx_int8'] }],
       ],
     },
     {
@@ -95,7 +96,7 @@
       'variables': {
         'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'],
         'avx512': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma', '-mf16c'],
-        'amx': ['-mamx-tile', '-mamx-bf16'],
+        'amx': ['-mamx-tile'],
         'quiet': ['-Wno-uninitialized', '-Wno-maybe-uninitialized'],
       },
       'targets': [
@@ -132,11 +133,19 @@
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
         },
         {
-          'target_name': 'isa_avx512_amx',
+          'target_name': 'isa_avx512_amx_bf16',
           'type': 'static_library',
-          'sources': ['native/cpu/isa/avx512_amx.cc'],
-          'cflags_cc': ['<@(avx512)', '<@(amx)', '<@(quiet)'],
-          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)'] },
+          'sources': ['native/cpu/isa/avx512_amx_bf16.cc'],
+          'cflags_cc': ['<@(avx512)', '<@(amx)', '-mamx-bf16', '<@(quiet)'],
+          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)', '-mamx-bf16'] },
+          'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
+        },
+        {
+          'target_name': 'isa_avx512_amx_int8',
+          'type': 'static_library',
+          'sources': ['native/cpu/isa/avx512_amx_int8.cc'],
+          'cflags_cc': ['<@(avx512)', '<@(amx)', '-mamx-int8', '<@(quiet)'],
+          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)', '-mamx-int8'] },
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
         },
         {
@@ -175,8 +184,8 @@
           'target_name': 'isa_ceilings_amx',
           'type': 'static_library',
           'sources': ['native/ceilings/isa/avx512_amx.cc'],
-          'cflags_cc': ['<@(avx512)', '<@(amx)', '<@(quiet)'],
-          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)'] },
+          'cflags_cc': ['<@(avx512)', '<@(amx)', '-mamx-bf16', '<@(quiet)'],
+          'xcode_settings': { 'OTHER_CPLUSPLUSFLAGS': ['<@(avx512)', '<@(amx)', '-mamx-bf16'] },
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/arch:AVX512'] } },
         },
       ],

@@ -102,7 +102,7 @@ Loops loops_of(const std::string& tier) {
     add_avx512(loops);
     if (__builtin_cpu_supports("avx512vnni")) add_avx512_vnni(loops);
     if (__builtin_cpu_supports("avx512bf16")) add_avx512_bf16(loops);
-    if (verdant::amx_bf16_allowed()) add_avx512_amx(loops);
+    if (verdant::amx_allowed()) add_avx512_amx(loops);
   }
 #endif
   return loops;

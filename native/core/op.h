@@ -147,6 +147,8 @@ constexpr int32_t kMaxOps = 48;
 struct KernelTable {
   Kernel op[kMaxOps];
   GemmFn gemm[kDTypeCount][kComputeCount];
+  GemmFn int8_many[kDTypeCount];  // for int8_many_rows and more, with the bits of `gemm`; null: none
+  int64_t int8_many_rows;
   AuxForm aux[kDTypeCount];
   bool auto_bf16;  // bf16 products are faster than f32 ones here
   DecodeRowFn decode_row[kDTypeCount];

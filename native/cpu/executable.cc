@@ -220,13 +220,19 @@ bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
   return stop_at_.load(std::memory_order_relaxed) == INT_MAX;
 }
 
-// Where this thread was off its core for most of a step, others want the cores, and every barrier waits for a thread
-// that has none: then steps run on one thread for a while, ever longer until a step finds the cores free.
+// Where this thread is off its core, others want the cores, and every barrier waits for a thread that has none. (Two
+// processes with a thread for each core leave every thread half its time.) Then steps run on one thread for a while,
+// ever longer until steps find the cores free; they are watched for longer than a turn of the scheduler.
 void CpuExecutable::watch_cores(int64_t began_ns, int64_t busy_ns) {
   if (step_threads_ == 1) return;
-  const int64_t now = now_ns(), elapsed = now - began_ns;
-  if (elapsed <= 1'000'000 || busy_ns * 2 >= elapsed) {
-    alone_for_ = kAloneFirst;
+  const int64_t now = now_ns();
+  watched_ns_ += now - began_ns;
+  watched_busy_ns_ += busy_ns;
+  if (watched_ns_ < kWatch) return;
+  const bool taken = 10 * watched_busy_ns_ < 7 * watched_ns_;
+  watched_ns_ = watched_busy_ns_ = 0;
+  if (!taken) {
+    alone_for_ = std::max(kAloneFirst, alone_for_ / 2);
     return;
   }
   alone_until_ = now + alone_for_;

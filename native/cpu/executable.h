@@ -29,7 +29,7 @@ class CpuExecutable : public Executable {
   void set_profiling(bool on) override { profiling_ = on; }
 
  private:
-  static constexpr int64_t kAloneFirst = 5'000'000, kAloneMost = 200'000'000;  // ns
+  static constexpr int64_t kWatch = 16'000'000, kAloneFirst = 10'000'000, kAloneMost = 200'000'000;  // ns
 
   struct BoundNode {
     const Kernel* kernel;
@@ -79,6 +79,7 @@ class CpuExecutable : public Executable {
   int32_t step_threads_ = 1;
   // Until when steps run on one thread because others use the cores, and for how long it will be next time.
   int64_t alone_until_ = 0, alone_for_ = kAloneFirst;
+  int64_t watched_ns_ = 0, watched_busy_ns_ = 0;  // of the steps on all threads since the last look
   Barrier barrier_;
   std::atomic<int32_t> stop_at_{0};  // the stage after which all threads leave
 

@@ -23,7 +23,7 @@ Features features() {
   f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
   // Intel's vdpbf16ps does half the products of its f32 FMA in a second (its bf16 unit is AMX), AMD's twice as many.
   f.fast_bf16 = f.bf16 && !__builtin_cpu_is("intel");
-  f.amx = f.bf16 && amx_bf16_allowed();
+  f.amx = f.bf16 && amx_allowed();
 #endif
   return f;
 }
@@ -35,7 +35,7 @@ std::vector<Tier> cpu_tiers() {
   std::string overlays = f.avx512 ? "AVX-512 F, BW, DQ, VL" : "needs AVX-512 F, BW, DQ and VL";
   if (f.vnni) overlays += " + VNNI";
   if (f.amx)
-    overlays += " + AMX-BF16";
+    overlays += " + AMX";
   else if (f.bf16)
     overlays += f.fast_bf16 ? " + BF16" : " + BF16 (slow: auto takes f32)";
   return {{"avx512", overlays, f.avx512},
@@ -54,7 +54,10 @@ KernelTable tier_kernels(const std::string& tier) {
     if (f.vnni) overlay_avx512_vnni(table);
     if (f.bf16) overlay_avx512_bf16(table);
     table.auto_bf16 = f.fast_bf16 || f.amx;
-    if (f.amx) overlay_avx512_amx(table);
+    if (f.amx) {
+      overlay_avx512_amx_bf16(table);
+      overlay_avx512_amx_int8(table);
+    }
   }
 #endif
   return table;

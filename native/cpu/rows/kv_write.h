@@ -77,6 +77,13 @@ static int64_t kv_write_cost(const OpCall& call) {
   return (call.in[2].dtype == kF32 ? 4 : 8) * call.in[0].dim[0] * call.in[0].dim[1];
 }
 
+// The slots of one key lie a line or more apart and have left the cache since the last step: fetched together, not one
+// after the other by the stores.
+static inline void kv_fetch_slots(const uint8_t* keys, int64_t lines, int64_t element, int64_t slot) {
+  const uint8_t* at = keys + (element == 2 ? 2 * (slot % 16) + slot / 16 : slot) * element;
+  for (int64_t i = 0; i < lines; i++) prefetch(at + i * kPage * element);
+}
+
 static void kv_write_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
   const KvWriteAttrs& a = *(const KvWriteAttrs*)call.attrs;
   const Tensor &keys = call.in[2], &values = call.in[3];
@@ -90,6 +97,7 @@ static void kv_write_run(const OpCall& call, int32_t, int64_t begin, int64_t end
     const float* v = (const float*)call.in[1].data + r * heads * a.head_dim;
     uint8_t* to_keys = (uint8_t*)keys.data + at.block * keys.dim[1] * element + a.layer * heads * key_bytes;
     uint8_t* to_values = (uint8_t*)values.data + at.block * values.dim[1] * element + a.layer * heads * value_bytes;
+    for (int64_t h = 0; h < heads; h++) kv_fetch_slots(to_keys + h * key_bytes, a.head_dim, element, at.slot);
     for (int64_t h = 0; h < heads; h++, k += a.head_dim, v += a.head_dim) {
       uint8_t *key_page = to_keys + h * key_bytes, *value_page = to_values + h * value_bytes;
       if (type == kF32) kv_write_f32(k, v, a.head_dim, at.slot, (float*)key_page, (float*)value_page);

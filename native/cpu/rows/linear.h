@@ -37,7 +37,7 @@ static inline int64_t linear_take(int64_t& bytes, int64_t more) {
   bytes += (more + 63) / 64 * 64;
   return at;
 }
-// Rows a power of two apart would share few cache sets.
+// Rows a power of two apart would share few cache sets. Kernels may read rows up to a multiple of 16, as of bf16.
 static inline int64_t int8_stride(int64_t k) { return (k + 63) / 64 * 64 + 64; }
 static inline bool needs_aux(const AuxForm& f) { return f.bias != 0 || f.minima != kNoMinima; }
 
@@ -48,7 +48,7 @@ static void linear_add_form(const OpCall& call, const PanelSegment& s, LinearFor
   if (compute != kComputeInt8_32 && compute != kComputeInt8_256) return;
   const int big = compute == kComputeInt8_256;
   if (f.int8[big] < 0) {
-    f.int8[big] = linear_take(f.bytes, rows * int8_stride(k));
+    f.int8[big] = linear_take(f.bytes, (rows + 15) * int8_stride(k));
     f.scales[big] = linear_take(f.bytes, rows * (k / (big ? 256 : 32)) * 4);
   }
   const AuxForm& aux = call.kernels->aux[s.type];
@@ -170,7 +170,10 @@ static void linear_groups_run(const OpCall& call, const LinearForms& f, int32_t 
   g.y_stride = n;
   const float* bias = (const float*)call.in[2 + 2 * part].data;
   g.bias = bias == nullptr ? nullptr : bias + column;
-  call.kernels->gemm[s.type][linear_compute(call, s)](g);
+  const Compute compute = linear_compute(call, s);
+  const bool many = (compute == kComputeInt8_32 || compute == kComputeInt8_256) && g.m >= call.kernels->int8_many_rows;
+  const GemmFn kernel = many ? call.kernels->int8_many[s.type] : nullptr;
+  (kernel != nullptr ? kernel : call.kernels->gemm[s.type][compute])(g);
 }
 
 static void linear_run(const OpCall& call, int32_t phase, int64_t begin, int64_t end) {

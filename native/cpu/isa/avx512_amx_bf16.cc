@@ -5,9 +5,9 @@
 // number of rows, so bits do not depend on it. Denormals count as zero.
 #include <string.h>
 
-#include "cpu/isa/vec_avx512.h"
-
 #include "core/op.h"
+#include "cpu/isa/amx.h"
+#include "cpu/isa/vec_avx512.h"
 #include "cpu/overlays.h"
 
 namespace verdant::avx512 {
@@ -18,27 +18,6 @@ constexpr int64_t kTileBytes = 1024;
 constexpr int64_t kChunkSteps = 16;  // two panels of them stay in L1
 constexpr int64_t kAhead = 4096;     // bytes of a panel to fetch early
 constexpr int64_t kPassRows = 256;   // rows whose sums wait while a chunk passes
-
-// What ldtilecfg reads. Tiles 0 to 3: sums; 4 and 5: x; 6 and 7: weights.
-struct TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-void configure(int64_t rows_of_x) {
-  TileConfig c;
-  for (int t = 0; t < 8; t++) {
-    c.rows[t] = (uint8_t)(t < 6 ? rows_of_x : 16);
-    c.bytes[t] = 64;
-  }
-  _tile_loadconfig(&c);
-}
-
-// Tile instructions do not tell the compiler that they read memory.
-inline void stores_done() { __asm__ volatile("" ::: "memory"); }
 
 // Steps [begin, end) of a panel, bf16 [k / 2][16 rows][2], as tiles: they lie so, but for a last step that k cuts,
 // which is copied to `spare` and filled with zeros.
@@ -66,7 +45,7 @@ void few_rows(const GemmArgs& g) {
   alignas(64) float sums[2][256];
   const uint16_t* x = (const uint16_t*)g.x;
   const int64_t steps = (g.k + kStep - 1) / kStep;
-  configure(g.m);
+  configure_tiles((int)g.m, 64);
   for (int64_t n = 0; n < g.n; n += 32) {
     const uint8_t* first = g.panels + n / 16 * g.panel_bytes;
     const uint8_t* second = n + 16 < g.n ? first + g.panel_bytes : first;
@@ -136,7 +115,7 @@ void many_rows(const GemmArgs& g) {
   alignas(64) uint8_t spare[2][kChunkSteps * kTileBytes];
   alignas(64) float sums[kPassRows * 32];
   const int64_t steps = (g.k + kStep - 1) / kStep;
-  configure(16);
+  configure_tiles(16, 64);
   for (int64_t n = 0; n < g.n; n += 32) {
     const uint8_t* first = g.panels + n / 16 * g.panel_bytes;
     const uint8_t* second = n + 16 < g.n ? first + g.panel_bytes : first;
@@ -179,6 +158,6 @@ void amx_gemm(const GemmArgs& all) {
 
 namespace verdant {
 
-void overlay_avx512_amx(KernelTable& table) { table.gemm[kBF16][kComputeBF16] = avx512::amx_gemm; }
+void overlay_avx512_amx_bf16(KernelTable& table) { table.gemm[kBF16][kComputeBF16] = avx512::amx_gemm; }
 
 }  // namespace verdant
