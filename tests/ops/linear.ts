@@ -129,6 +129,7 @@ export const linearTests: readonly OpTest[] = [
     ...int8Tests(t, 3, 1312, 67, false),
     ...int8Tests(t, 6, 288, 17),
     ...int8Tests(t, 33, 2080, 83),
+    ...int8Tests(t, 97, 1312, 35),
   ]),
   ...blocked256.flatMap((t) => [
     ...int8Tests(t, 1, 256, 1),
@@ -136,6 +137,7 @@ export const linearTests: readonly OpTest[] = [
     ...int8Tests(t, 3, 1280, 67, false),
     ...int8Tests(t, 5, 256, 17),
     ...int8Tests(t, 31, 2304, 83),
+    ...int8Tests(t, 97, 1280, 35),
   ]),
   ...[...plain, ...blocked, ...blocked256].map((t) => linearTest([t], 7, 4096, 49)),
   ...[...plain, ...blocked].map((t) => linearTest([t], 0, 64, 17)),
