@@ -3,8 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <climits>
+#include <cstdio>
 #include <cstring>
-#include <ctime>
+
+#if defined(__linux__)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
 
 #include "core/error.h"
 #include "cpu/checks.h"
@@ -22,13 +27,29 @@ int64_t now_ns() {
       .count();
 }
 
-// Time that this thread has spent on a core; where the system does not tell: all the time there is.
-int64_t thread_ns() {
-#if defined(CLOCK_THREAD_CPUTIME_ID)
-  timespec t;
-  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0) return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
+#if defined(__linux__)
+struct ThreadStatistics {
+  const int file = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  ~ThreadStatistics() {
+    if (file >= 0) close(file);
+  }
+};
 #endif
-  return now_ns();
+
+// Time that this thread was ready to run and other threads of this system had its core; 0 where it does not tell. (Time
+// on a core is no measure: in a virtual machine it lacks what the host gives to others, which fewer threads do not
+// bring back.)
+int64_t waited_ns() {
+  long long waited = 0;
+#if defined(__linux__)
+  thread_local const ThreadStatistics statistics;
+  char text[96];
+  const ssize_t size = statistics.file < 0 ? 0 : pread(statistics.file, text, sizeof text - 1, 0);
+  if (size <= 0) return 0;
+  text[size] = 0;
+  if (std::sscanf(text, "%*s %lld", &waited) != 1) return 0;
+#endif
+  return waited;
 }
 
 // What a matrix and a tier must have, by Compute.
@@ -220,17 +241,26 @@ bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
   return stop_at_.load(std::memory_order_relaxed) == INT_MAX;
 }
 
-// Where this thread is off its core, others want the cores, and every barrier waits for a thread that has none. (Two
-// processes with a thread for each core leave every thread half its time.) Then steps run on one thread for a while,
-// ever longer until steps find the cores free; they are watched for longer than a turn of the scheduler.
-void CpuExecutable::watch_cores(int64_t began_ns, int64_t busy_ns) {
-  if (step_threads_ == 1) return;
+// Where this thread waits for its core, others want the cores, and every barrier waits for a thread that has none. Then
+// steps run on one thread for a while, ever longer until steps find the cores free; they are watched for longer than a
+// turn of the scheduler.
+void CpuExecutable::watch_cores(int64_t began_ns) {
+  if (step_threads_ == 1) {
+    watched_wait_ns_ = -1;
+    return;
+  }
   const int64_t now = now_ns();
+  if (watched_wait_ns_ < 0) {  // steps on all threads begin again
+    watched_wait_ns_ = waited_ns();
+    watched_ns_ = 0;
+    return;
+  }
   watched_ns_ += now - began_ns;
-  watched_busy_ns_ += busy_ns;
   if (watched_ns_ < kWatch) return;
-  const bool taken = 10 * watched_busy_ns_ < 7 * watched_ns_;
-  watched_ns_ = watched_busy_ns_ = 0;
+  const int64_t waited = waited_ns();
+  const bool taken = 10 * (waited - watched_wait_ns_) > 3 * watched_ns_;
+  watched_wait_ns_ = waited;
+  watched_ns_ = 0;
   if (!taken) {
     alone_for_ = std::max(kAloneFirst, alone_for_ / 2);
     return;
@@ -251,9 +281,9 @@ void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
   for (int32_t i = 0; i < step.k; i++) {
     bind(step, i);
     plan_stages();
-    const int64_t began = now_ns(), busy = thread_ns();
+    const int64_t began = now_ns();
     if (!run_stages(cancelled)) throw Error("ERR_ABORTED", "the step was cancelled");
-    watch_cores(began, thread_ns() - busy);
+    watch_cores(began);
     step.steps_done = i + 1;
     if (program_.has_loop && !advance(step, i)) break;
   }

@@ -55,7 +55,7 @@ class CpuExecutable : public Executable {
   void bind(Step& step, int32_t iteration);
   void plan_stages();
   bool run_stages(const std::atomic<bool>& cancelled);
-  void watch_cores(int64_t began_ns, int64_t busy_ns);
+  void watch_cores(int64_t began_ns);
   void add_serial(const Phase& phase);
   void run_serial(const Stage& stage);
   void thread_main(int32_t thread, const std::atomic<bool>& cancelled);
@@ -79,7 +79,7 @@ class CpuExecutable : public Executable {
   int32_t step_threads_ = 1;
   // Until when steps run on one thread because others use the cores, and for how long it will be next time.
   int64_t alone_until_ = 0, alone_for_ = kAloneFirst;
-  int64_t watched_ns_ = 0, watched_busy_ns_ = 0;  // of the steps on all threads since the last look
+  int64_t watched_ns_ = 0, watched_wait_ns_ = -1;  // of steps on all threads since the last look; its time of waiting
   Barrier barrier_;
   std::atomic<int32_t> stop_at_{0};  // the stage after which all threads leave
 
