@@ -13,7 +13,7 @@ struct Tier {
   bool usable;
 };
 
-// Best first. avx512 carries the overlays avx512_vnni and avx512_bf16 where the CPU has them.
+// Best first. avx512 carries the overlays avx512_vnni, avx512_bf16 and avx512_amx_* where the CPU has them.
 std::vector<Tier> cpu_tiers();
 KernelTable tier_kernels(const std::string& tier);
 

@@ -208,6 +208,16 @@ static void int8_row_tiles(const Int8Args& all, int64_t m) {
   }
 }
 
+// At most `count` outputs from `at` on, a whole number of panels.
+static inline Int8Args int8_columns_from(const Int8Args& all, int64_t at, int64_t count) {
+  Int8Args a = all;
+  a.n = all.n - at < count ? all.n - at : count;
+  a.w += at / 16 * all.panel_bytes;
+  a.y += at;
+  if (a.bias != nullptr) a.bias += at;
+  return a;
+}
+
 // A block whose bytes and scales lie ready: bytes [group][16 rows][4], then floats [sub][16 rows]. Types that differ
 // only in how they are stored share it.
 template <int kBlockSize, int kSubSize, bool kHasBias, bool kIsWide, bool kHasMin>
@@ -267,34 +277,26 @@ static void int8_decoded(const Int8Args& all, int64_t m) {
   alignas(64) uint8_t scratch[kInt8Group * kInt8Chunk / D::kBlock * R::kBlockBytes];
   for (int64_t n = 0; n < all.n; n += 16 * kInt8Group) {
     for (int64_t k = 0; k == 0 || k < all.k; k += kInt8Chunk) {
-      Int8Args a = all;
-      a.n = all.n - n < 16 * kInt8Group ? all.n - n : 16 * kInt8Group;
+      Int8Args a = int8_columns_from(all, n, 16 * kInt8Group);
+      const uint8_t* w = a.w;
       a.k = all.k - k < kInt8Chunk ? all.k - k : kInt8Chunk;
       a.first = k == 0;
       a.last = k + kInt8Chunk >= all.k;
       a.x += k;
       a.dx += k / D::kBlock;
       a.aux = (const int32_t*)all.aux + k / D::kSub;
-      a.y += n;
-      if (a.bias != nullptr) a.bias += n;
       const int64_t blocks = a.k / D::kBlock;
       a.w = scratch;
       a.panel_bytes = blocks * R::kBlockBytes;
       for (int64_t p = 0; 16 * p < a.n; p++) {
-        const uint8_t* panel = all.w + (n / 16 + p) * all.panel_bytes + k / D::kBlock * D::kBlockBytes;
+        const uint8_t* panel = w + p * all.panel_bytes + k / D::kBlock * D::kBlockBytes;
         for (int64_t b = 0; b < blocks; b++)
           int8_decode<D>(panel + b * D::kBlockBytes, scratch + p * a.panel_bytes + b * R::kBlockBytes);
       }
       // Two panels stay in L1 while all rows pass.
       constexpr int64_t kColumns = 16 * int8_panels(kInt8Rows);
-      for (int64_t c = 0; c < a.n; c += kColumns) {
-        Int8Args part = a;
-        part.n = a.n - c < kColumns ? a.n - c : kColumns;
-        part.w += c / 16 * a.panel_bytes;
-        part.y += c;
-        if (part.bias != nullptr) part.bias += c;
-        int8_row_tiles<R, kLeast, kInt8Rows>(part, m);
-      }
+      for (int64_t c = 0; c < a.n; c += kColumns)
+        int8_row_tiles<R, kLeast, kInt8Rows>(int8_columns_from(a, c, kColumns), m);
     }
   }
 }
@@ -320,14 +322,7 @@ static void int8_gemm(const GemmArgs& g) {
   if constexpr (kInt8Direct) {
     // Several tiles of rows: a group of panels stays in L2 while they pass.
     const int64_t group = g.m > kInt8Few ? 16 * kInt8Group : g.n;
-    for (int64_t n = 0; n < g.n; n += group) {
-      Int8Args part = a;
-      part.n = g.n - n < group ? g.n - n : group;
-      part.w += n / 16 * a.panel_bytes;
-      part.y += n;
-      if (part.bias != nullptr) part.bias += n;
-      int8_row_tiles<D, 1, kInt8Few>(part, g.m);
-    }
+    for (int64_t n = 0; n < g.n; n += group) int8_row_tiles<D, 1, kInt8Few>(int8_columns_from(a, n, group), g.m);
   }
 }
 
