@@ -1,5 +1,6 @@
 import type { Program } from '../graph/program.js';
 import type { Executable } from '../runtime/executable.js';
+import type { ExecutableProfile } from '../runtime/native.js';
 import { type Section, sectionName } from './sections.js';
 
 /** Time of the nodes of one kind, all layers together. */
@@ -16,11 +17,9 @@ export interface ProfileEntry {
   readonly calls: number;
 }
 
-type Profile = ReturnType<Executable['profile']>;
-
 /**
- * Runs `body` with timing on and says where its time went, from when it calls `begun`; small ops that run together count
- * as the first of them.
+ * Runs `body` with timing on and says where its time went, from when it calls `begun`. Ops that else run as one, each
+ * thread taking its rows through all of them, run one after another.
  */
 export async function profiled(
   executable: Executable,
@@ -44,7 +43,12 @@ function labelOf(program: Program, index: number, name: string): string {
   return (weight?.name.replace(/\.weight$/, '') ?? name).replace(/\b\d+\b/g, '*');
 }
 
-function gather(section: string, program: Program, before: Profile, after: Profile): ProfileEntry[] {
+function gather(
+  section: string,
+  program: Program,
+  before: ExecutableProfile,
+  after: ExecutableProfile,
+): ProfileEntry[] {
   const steps = after.steps - before.steps;
   const groups = new Map<string, { op: string; node: string; compute: string; ns: number; calls: number }>();
   for (const [i, { name, op, compute, nanoseconds }] of after.nodes.entries()) {

@@ -1,11 +1,25 @@
-import type { Tensor } from '../graph/graph.js';
+import type { Graph, Tensor } from '../graph/graph.js';
 import { type Dim, dim } from '../graph/shape.js';
+import { floats } from '../graph/weight_expr.js';
 import type { KvState } from './kv_write.js';
 import { finite, fixed, integer, type OpInfo, require, same } from './op.js';
 
 export const attentionInfo: OpInfo = {
   name: 'attention',
-  inputs: ['q', 'k', 'v', 'starts', 'table?', 'kv_positions?', 'key_starts?', 'bias?', 'mask?'],
+  inputs: [
+    'q',
+    'k',
+    'v',
+    'starts',
+    'table?',
+    'kv_positions?',
+    'key_starts?',
+    'bias?',
+    'mask?',
+    'slopes?',
+    'relative?',
+    'places?',
+  ],
   outputs: ['y', 'probs?'],
   attrs: {
     source: ['cache', 'rows'],
@@ -26,10 +40,14 @@ export interface AttentionOptions {
   readonly headDim: number;
   /** Factor of the dot products; default 1 / √head_dim. */
   readonly scale?: number;
-  /** Only the last `window` keys, the row's own included; absent: all. */
+  /** Only keys less than `window` places from the row's own, which counts; absent: all. */
   readonly window?: number | undefined;
   /** s = softcap · tanh(s / softcap) before masking; absent: none (Gemma 2). */
   readonly softcap?: number | undefined;
+  /** One slope per query head: s += slope · (key place − own place) (ALiBi, Press et al. 2022). */
+  readonly alibi?: readonly number[] | undefined;
+  /** (2 d + 1, heads): s += its row d + (key place − own place), at most d places apart (T5, Raffel et al. 2020). */
+  readonly relative?: Tensor<[string, string], 'f32'> | undefined;
 }
 
 export interface Attended<R extends string> {
@@ -60,6 +78,26 @@ export interface RowSource<K extends string> {
   readonly causal: boolean;
   readonly bias?: Tensor<[string, string, string], 'f32'> | undefined;
   readonly mask?: Tensor<[string, string], 'u8'> | undefined;
+  /** (rows): where each row stands in its sequence, for windows, `alibi` and `relative`; absent: 0, 1, … */
+  readonly places?: Tensor<[K], 'i32'> | undefined;
+}
+
+const slopeWeights = new WeakMap<Graph, Map<readonly number[], Tensor<[string], 'f32'>>>();
+
+/** Slopes as a weight (heads), one for all layers that give the same list. */
+function slopesOf(graph: Graph, options: AttentionOptions): Tensor<[string], 'f32'> | undefined {
+  const slopes = options.alibi;
+  if (slopes === undefined) return undefined;
+  require(attentionInfo, slopes.length === options.heads, 'alibi: slopes', options.heads, slopes.length);
+  const known = slopeWeights.get(graph) ?? new Map<readonly number[], Tensor<[string], 'f32'>>();
+  slopeWeights.set(graph, known);
+  const made =
+    known.get(slopes) ??
+    graph.weight<[string]>(`alibi${known.size === 0 ? '' : known.size}`, floats(Float32Array.from(slopes)), [
+      dim(`heads${options.heads}`, options.heads),
+    ]);
+  known.set(slopes, made);
+  return made;
 }
 
 function attributes(q: Tensor<[string, string], 'f32'>, options: AttentionOptions): Record<string, number> {
@@ -113,6 +151,8 @@ export function cachedAttention<R extends string>(
     undefined,
     undefined,
     source.mask,
+    slopesOf(q.graph, options),
+    options.relative,
   ];
   const [y, probs] = q.graph.node('attention', inputs, attrs, outputs(q, options.heads, keys));
   return { y: y as Tensor<[R, string], 'f32'>, probs: probs as unknown as Tensor<['heads', R, 'keys'], 'f32'> };
@@ -140,6 +180,9 @@ export function rowAttention<R extends string, K extends string>(
     source.keyStarts,
     source.bias,
     source.mask,
+    slopesOf(q.graph, options),
+    options.relative,
+    source.places,
   ];
   const [y, probs] = q.graph.node('attention', inputs, attrs, outputs(q, options.heads, keys));
   return { y: y as Tensor<[R, string], 'f32'>, probs: probs as unknown as Tensor<['heads', R, 'keys'], 'f32'> };

@@ -9,6 +9,7 @@ import { layerNormInfo } from './layer_norm.js';
 import { linearInfo } from './linear.js';
 import { matmulInfo } from './matmul.js';
 import type { OpInfo } from './op.js';
+import { poolInfo } from './pool.js';
 import { rmsNormInfo } from './rms_norm.js';
 import { ropeInfo, ropeTableInfo } from './rope.js';
 import { sampleInfo } from './sample.js';
@@ -41,6 +42,7 @@ export const opList: readonly OpInfo[] = [
   gatherRowsInfo,
   sampleInfo,
   tokenLogprobInfo,
+  poolInfo,
 ];
 
 export {
@@ -61,6 +63,7 @@ export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';
 export { matmul, matmulTransposed } from './matmul.js';
 export type { OpInfo } from './op.js';
+export { type PoolMode, pool } from './pool.js';
 export { headRmsNorm, type RmsNormOptions, rmsNorm } from './rms_norm.js';
 export { type RopeTableOptions, rope, ropeTable } from './rope.js';
 export {

@@ -3,10 +3,10 @@ import { makeArray } from '../graph/dtype.js';
 import type { Program } from '../graph/program.js';
 import { findDevice } from './devices.js';
 import {
+  type ExecutableProfile,
   type InputArray,
   type NativeExecutable,
   type NativeModel,
-  type NodeProfile,
   native,
   type StepResult,
 } from './native.js';
@@ -103,8 +103,8 @@ export class Executable {
     }
   }
 
-  /** Time per node so far, and the arena's size; `on` starts or stops timing. */
-  profile(on?: boolean): { nodes: NodeProfile[]; arenaBytes: number; steps: number } {
+  /** Time per node so far, and the arena's size; `on` starts or stops timing, which keeps nodes apart that else run as one. */
+  profile(on?: boolean): ExecutableProfile {
     return on === undefined ? this.#native.profile() : this.#native.profile(on);
   }
 

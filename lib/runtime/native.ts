@@ -59,10 +59,18 @@ export interface NodeProfile {
   readonly calls: number;
 }
 
+export interface ExecutableProfile {
+  readonly nodes: NodeProfile[];
+  readonly arenaBytes: number;
+  readonly steps: number;
+  /** Of the last step: pieces of work between two barriers of its threads. */
+  readonly stages: number;
+}
+
 export interface NativeExecutable {
   run(dims: readonly number[], k?: number): Promise<StepResult>;
   runSync(dims: readonly number[], k?: number): StepResult;
-  profile(on?: boolean): { nodes: NodeProfile[]; arenaBytes: number; steps: number };
+  profile(on?: boolean): ExecutableProfile;
   cancel(): void;
   dispose(): void;
 }

@@ -35,6 +35,7 @@ struct ExecutableInfo {
   std::vector<NodeProfile> nodes;
   int64_t arena_bytes = 0;
   int64_t steps = 0;
+  int64_t stages = 0;  // of the last step: what ran between two barriers
 };
 
 class Executable {

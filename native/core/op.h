@@ -108,6 +108,8 @@ struct Kernel {
   void (*run)(const OpCall& call, int32_t phase, int64_t begin, int64_t end);
   int64_t (*workspace)(const OpCall& call);  // bytes; null: none
   int64_t (*cost)(const OpCall& call);       // rough count of scalar operations
+  // Phase 0 by rows: rows begin .. end - 1 of all values, needing no other row of them. Null: it cannot.
+  void (*rows)(const OpCall& call, int32_t phase, int64_t begin, int64_t end) = nullptr;
 };
 
 // y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for m rows and whole panels; k ascends in each lane.

@@ -15,11 +15,20 @@ namespace verdant {
 // Spins at most ~30 us, then parks: with more threads than free cores a pure spin would collapse.
 void wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
 
-// All threads of a team meet; sense-reversing, counter and phase on separate cache lines.
+// All threads of a team meet, and the last to come does what is to be done before the others go on; sense-reversing,
+// counter and phase on separate cache lines.
 class Barrier {
  public:
   void reset(int32_t threads) { threads_ = threads; }
-  void wait();
+  template <class Last>
+  void wait(const Last& last) {
+    const uint32_t phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 != threads_) return wait_while_equal(phase_, phase);
+    last();
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_release);
+    phase_.notify_all();
+  }
 
  private:
   int32_t threads_ = 1;

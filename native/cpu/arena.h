@@ -4,7 +4,7 @@
 #include <map>
 #include <vector>
 
-#include "core/program.h"
+#include "cpu/chains.h"
 
 namespace verdant {
 
@@ -15,7 +15,8 @@ struct ArenaPlan {
 
 class ArenaPlanner {
  public:
-  explicit ArenaPlanner(const Program& program);
+  // Threads are at different nodes of a chain: what one of its nodes reads stays until all of it has run.
+  ArenaPlanner(const Program& program, const std::vector<RowChain>& chains);
   // The plan for these dims, made for the bucket that holds them: dims are rounded up, so few plans serve all steps.
   const ArenaPlan& plan(const std::vector<int64_t>& dims);
 

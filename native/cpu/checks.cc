@@ -95,6 +95,8 @@ class StepCheck {
       range(in[1], 0, dim(in[0], 0));
     } else if (node.op == "attention") {
       attention(node, in);
+    } else if (node.op == "pool") {
+      bounds(in[1], dim(in[0], 0), true);
     } else if (node.op == "sample") {
       sample(in);
     }

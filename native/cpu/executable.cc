@@ -60,7 +60,12 @@ constexpr const char* kComputeNeeds[] = {"a kernel", "weights that decode to f32
 
 CpuExecutable::CpuExecutable(Program program, const KernelTable& kernels, int32_t threads,
                              std::vector<BoundValue> bound)
-    : program_(std::move(program)), kernels_(kernels), threads_(threads), bound_(std::move(bound)), planner_(program_) {
+    : program_(std::move(program)),
+      kernels_(kernels),
+      threads_(threads),
+      bound_(std::move(bound)),
+      chains_(row_chains(program_, nodes_by_rows())),
+      planner_(program_, chains_) {
   input_index_.assign(program_.values.size(), -1);
   output_index_.assign(program_.values.size(), -1);
   int32_t inputs = 0;
@@ -71,6 +76,12 @@ CpuExecutable::CpuExecutable(Program program, const KernelTable& kernels, int32_
   resolve_nodes();
   node_ns_.assign(nodes_.size(), 0);
   node_calls_.assign(nodes_.size(), 0);
+}
+
+std::vector<bool> CpuExecutable::nodes_by_rows() const {
+  std::vector<bool> all;
+  for (const Node& node : program_.nodes) all.push_back(kernels_.op[op_id(node.op)].rows != nullptr);
+  return all;
 }
 
 void CpuExecutable::resolve_nodes() {
@@ -167,34 +178,62 @@ void CpuExecutable::bind(Step& step, int32_t iteration) {
 }
 
 void CpuExecutable::add_serial(const Phase& phase) {
-  if (!profiling_ && !stages_.empty() && stages_.back().chunk == 0)
-    stages_.back().count++;
-  else
-    stages_.push_back({phases_.size(), 1, 0});
+  if (stages_.empty()) stages_.push_back({0, 0, 0, 0, 1});
   phases_.push_back(phase);
+  stages_.back().end = phases_.size();
+}
+
+// The phases from `first` on, over all threads.
+void CpuExecutable::add_parallel(size_t first) {
+  const int64_t tasks = phases_[first].tasks;
+  stages_.push_back({first, phases_.size(), phases_.size(), tasks, std::max<int64_t>(1, tasks / (threads_ * 4))});
+}
+
+// The phases of node n from phase `from` on, each by itself.
+void CpuExecutable::add_phases(int32_t n, int32_t from) {
+  const Kernel& kernel = *nodes_[n].kernel;
+  const OpCall& call = nodes_[n].call;
+  const bool small = threads_ == 1 || (kernel.cost != nullptr && kernel.cost(call) < kSerialCost);
+  for (int32_t phase = from; phase < kernel.phases; phase++) {
+    const int64_t tasks = kernel.tasks(call, phase);
+    if (tasks == 0) continue;
+    const Phase p = {n, phase, tasks, phases_.empty() || phases_.back().node != n, kernel.run};
+    if (small || tasks == 1) {  // a single task occupies one thread anyway
+      add_serial(p);
+      continue;
+    }
+    phases_.push_back(p);
+    add_parallel(phases_.size() - 1);
+  }
+}
+
+// One stage of a whole chain, if there are rows for all threads and enough to do; gives the first node that is left.
+int32_t CpuExecutable::add_chain(const RowChain& chain) {
+  const int64_t rows = nodes_[chain.first].call.in[0].dim[0];
+  int64_t cost = 0;
+  for (int32_t n = chain.first; n < chain.last - chain.rounds; n++) cost += nodes_[n].kernel->cost(nodes_[n].call);
+  if (profiling_ || threads_ == 1 || rows < threads_ || cost < kSerialCost) return chain.first;
+  const size_t first = phases_.size();
+  for (int32_t n = chain.first; n < chain.last; n++) {
+    const Kernel& kernel = *nodes_[n].kernel;
+    if (kernel.tasks(nodes_[n].call, 0) > 0) phases_.push_back({n, 0, rows, true, kernel.rows});
+  }
+  if (phases_.size() > first) add_parallel(first);
+  if (chain.rounds) add_phases(chain.last - 1, 1);
+  return chain.last;
 }
 
 void CpuExecutable::plan_stages() {
   stages_.clear();
   phases_.clear();
-  bool parallel = false;
-  for (int32_t n = 0; n < static_cast<int32_t>(nodes_.size()); n++) {
-    const Kernel& kernel = *nodes_[n].kernel;
-    const OpCall& call = nodes_[n].call;
-    const bool small = threads_ == 1 || (kernel.cost != nullptr && kernel.cost(call) < kSerialCost);
-    for (int32_t phase = 0; phase < kernel.phases; phase++) {
-      const int64_t tasks = kernel.tasks(call, phase);
-      if (tasks == 0) continue;
-      const Phase p = {n, phase, tasks, phases_.empty() || phases_.back().node != n};
-      if (small || tasks == 1) {  // a single task occupies one thread anyway
-        add_serial(p);
-        continue;
-      }
-      parallel = true;
-      stages_.push_back({phases_.size(), 1, std::max<int64_t>(1, tasks / (threads_ * 4))});
-      phases_.push_back(p);
-    }
+  size_t chain = 0;
+  for (int32_t n = 0; n < static_cast<int32_t>(nodes_.size());) {
+    const int32_t at = n;
+    if (chain < chains_.size() && chains_[chain].first == n) n = add_chain(chains_[chain++]);
+    if (n == at) add_phases(n++, 0);
   }
+  step_stages_ = static_cast<int64_t>(stages_.size());
+  const bool parallel = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.serial > s.first; });
   step_threads_ = parallel && now_ns() >= alone_until_ ? threads_ : 1;
   if (next_size_ < stages_.size()) {
     next_ = std::make_unique<std::atomic<int64_t>[]>(stages_.size());
@@ -202,33 +241,39 @@ void CpuExecutable::plan_stages() {
   }
 }
 
-void CpuExecutable::run_serial(const Stage& stage) {
-  for (size_t i = stage.first; i < stage.first + stage.count; i++) {
-    const Phase& p = phases_[i];
-    nodes_[p.node].kernel->run(nodes_[p.node].call, p.phase, 0, p.tasks);
-  }
+void CpuExecutable::count_time(const Phase& phase) {
+  const int64_t now = now_ns();
+  std::lock_guard lock(profile_mutex_);
+  node_ns_[phase.node] += now - counted_ns_;
+  node_calls_[phase.node] += phase.starts;
+  counted_ns_ = now;
 }
 
-void CpuExecutable::thread_main(int32_t thread, const std::atomic<bool>& cancelled) {
+// What the last thread does when a stage's tasks are done.
+void CpuExecutable::finish_stage(int32_t s, const std::atomic<bool>& cancelled) {
+  const Stage& stage = stages_[s];
+  const bool profiling = counted_ns_ != 0;
+  if (profiling && stage.serial > stage.first) count_time(phases_[stage.first]);
+  for (size_t i = stage.serial; i < stage.end; i++) {
+    const Phase& p = phases_[i];
+    p.run(nodes_[p.node].call, p.phase, 0, p.tasks);
+    if (profiling) count_time(p);
+  }
+  if (cancelled.load(std::memory_order_relaxed)) stop_at_.store(s, std::memory_order_relaxed);
+}
+
+void CpuExecutable::thread_main(const std::atomic<bool>& cancelled) {
   const int32_t count = static_cast<int32_t>(stages_.size());
   for (int32_t s = 0; s < count; s++) {
     const Stage& stage = stages_[s];
-    const Phase& first = phases_[stage.first];
-    const int64_t start = thread == 0 && profiling_ ? now_ns() : 0;
-    if (stage.chunk == 0) {
-      if (thread == 0) run_serial(stage);
-    } else {
-      const BoundNode& node = nodes_[first.node];
-      for (int64_t begin; (begin = next_[s].fetch_add(stage.chunk, std::memory_order_relaxed)) < first.tasks;)
-        node.kernel->run(node.call, first.phase, begin, std::min(first.tasks, begin + stage.chunk));
+    for (int64_t begin; (begin = next_[s].fetch_add(stage.chunk, std::memory_order_relaxed)) < stage.tasks;) {
+      const int64_t end = std::min(stage.tasks, begin + stage.chunk);
+      for (size_t i = stage.first; i < stage.serial; i++) {
+        const Phase& p = phases_[i];
+        p.run(nodes_[p.node].call, p.phase, begin, end);
+      }
     }
-    if (thread == 0 && cancelled.load(std::memory_order_relaxed)) stop_at_.store(s, std::memory_order_relaxed);
-    if (step_threads_ > 1) barrier_.wait();
-    if (thread == 0 && start != 0) {
-      std::lock_guard lock(profile_mutex_);
-      node_ns_[first.node] += now_ns() - start;
-      node_calls_[first.node] += first.starts;
-    }
+    barrier_.wait([&] { finish_stage(s, cancelled); });
     if (stop_at_.load(std::memory_order_relaxed) <= s) return;
   }
 }
@@ -236,8 +281,9 @@ void CpuExecutable::thread_main(int32_t thread, const std::atomic<bool>& cancell
 bool CpuExecutable::run_stages(const std::atomic<bool>& cancelled) {
   for (size_t s = 0; s < stages_.size(); s++) next_[s].store(0, std::memory_order_relaxed);
   stop_at_.store(INT_MAX, std::memory_order_relaxed);
+  counted_ns_ = profiling_ ? now_ns() : 0;
   barrier_.reset(step_threads_);
-  Team::instance().run(step_threads_, [&](int32_t thread) { thread_main(thread, cancelled); });
+  Team::instance().run(step_threads_, [&](int32_t) { thread_main(cancelled); });
   return stop_at_.load(std::memory_order_relaxed) == INT_MAX;
 }
 
@@ -330,6 +376,7 @@ ExecutableInfo CpuExecutable::info() const {
   }
   info.arena_bytes = arena_.bytes() + workspace_.bytes();
   info.steps = steps_;
+  info.stages = step_stages_;
   return info;
 }
 

@@ -40,13 +40,16 @@ class CpuExecutable : public Executable {
     int32_t node, phase;
     int64_t tasks;
     bool starts;  // the node's first phase that has tasks
+    decltype(Kernel::run) run;
   };
-  // What runs between two barriers: one phase over all threads, or consecutive small ones on thread 0.
+  // From one barrier to the next: phases over all threads, each range of tasks through all of them; then small phases,
+  // by the last thread that comes to the barrier.
   struct Stage {
-    size_t first, count;  // of phases_
-    int64_t chunk;        // tasks that a thread takes at once; 0: serial
+    size_t first, serial, end;  // of phases_: first .. serial - 1 over all threads, serial .. end - 1 by one
+    int64_t tasks, chunk;       // chunk: tasks that a thread takes at once
   };
 
+  std::vector<bool> nodes_by_rows() const;
   void resolve_nodes();
   Compute resolve_compute(const Node& node) const;
   std::string compute_names(size_t n) const;
@@ -57,8 +60,12 @@ class CpuExecutable : public Executable {
   bool run_stages(const std::atomic<bool>& cancelled);
   void watch_cores(int64_t began_ns);
   void add_serial(const Phase& phase);
-  void run_serial(const Stage& stage);
-  void thread_main(int32_t thread, const std::atomic<bool>& cancelled);
+  void add_parallel(size_t first);
+  void add_phases(int32_t n, int32_t from);
+  int32_t add_chain(const RowChain& chain);
+  void count_time(const Phase& phase);
+  void finish_stage(int32_t s, const std::atomic<bool>& cancelled);
+  void thread_main(const std::atomic<bool>& cancelled);
   bool advance(Step& step, int32_t iteration) const;
 
   const Program program_;
@@ -69,6 +76,7 @@ class CpuExecutable : public Executable {
   std::vector<int32_t> output_index_;  // value -> index among outputs, -1
   std::vector<BoundNode> nodes_;
 
+  const std::vector<RowChain> chains_;
   ArenaPlanner planner_;
   Pages arena_, workspace_;
   std::vector<int64_t> shaped_;  // dims of the last step whose shapes were found right
@@ -84,9 +92,10 @@ class CpuExecutable : public Executable {
   std::atomic<int32_t> stop_at_{0};  // the stage after which all threads leave
 
   std::atomic<bool> profiling_{false};
+  int64_t counted_ns_ = 0;  // until when this step's time has been counted
   mutable std::mutex profile_mutex_;
   std::vector<int64_t> node_ns_, node_calls_;
-  std::atomic<int64_t> steps_{0};
+  std::atomic<int64_t> steps_{0}, step_stages_{0};
 };
 
 }  // namespace verdant

@@ -32,7 +32,7 @@ constexpr Rule kRules[] = {
     {"kv_write", "rw rw bs!% bt!% qc# r# r# >"},
     {"token_write", "r# bp#! qc# r# r# >"},
     {"copy_blocks", "*! np# >"},
-    {"attention", "rx *% *% g# qc# r# g# hrk rk~ > rx hrj"},
+    {"attention", "rx *% *% g# qc# r# g# hrk rk~ h dh r# > rx hrj"},
     {"softmax", "rc > rc"},
     {"activation", "* > ="},
     {"gated", "* = > ="},
@@ -45,6 +45,7 @@ constexpr Rule kRules[] = {
     {"gather_rows", "* n# > nc"},
     {"sample", "sv sa sb# s# r# r# dp#! qc# e# i# i f# g# h# j# k# l# m# sw# > s# s st# st s"},
     {"token_logprob", "rv r# > r"},
+    {"pool", "rc g# > sc"},
 };
 
 static_assert(sizeof(kRules) / sizeof(kRules[0]) == kOpCount);
@@ -162,6 +163,7 @@ class NodeCheck {
       require(sizes(node_.inputs[0]).size() == 2 && sizes(node_.inputs[0])[1] == letter('c') &&
                   (program_.values[node_.inputs[0]].dtype == kF32 || program_.values[node_.inputs[0]].dtype == kI32),
               "y must be as wide as x, which holds f32 or i32");
+    if (node_.op == "pool") require(letter('g') == letter('s') + 1, "starts must have one entry more than y rows");
     if (node_.op == "sample")
       require(letter('a') == kSampleNumbers && letter('b') == kSampleIntegers && letter('p') == kPage &&
                   (!given(18) || letter('w') * 32 >= letter('v')),
@@ -226,8 +228,10 @@ class NodeCheck {
       require((!given(7) && !given(8)) || (letter('g') == 2 && letter('k') == k[0]),
               "bias and mask need one sequence and a column for each key");
     }
-    if (given(7) || node_.outputs.size() > 1)
-      require(letter('h') == heads, "bias and probs must have a plane for each head");
+    if (given(7) || given(9) || given(10) || node_.outputs.size() > 1)
+      require(letter('h') == heads, "bias, slopes, relative and probs must have a plane for each head");
+    require(!given(10) || letter('d') % 2 == 1, "relative must have an odd number of rows");
+    require(!given(11) || (!given(4) && !given(6)), "places are for rows that are the keys too");
   }
 
   void row_or_same() const {

@@ -143,6 +143,7 @@ Napi::Value ExecutableObject::profile(const Napi::CallbackInfo& info) {
     out.Set("nodes", nodes);
     out.Set("arenaBytes", static_cast<double>(data.arena_bytes));
     out.Set("steps", static_cast<double>(data.steps));
+    out.Set("stages", static_cast<double>(data.stages));
     return out;
   });
 }

@@ -12,7 +12,11 @@ constexpr int64_t kKeyChunk = 256;  // keys of a chunk, aligned to the absolute 
 //   source "rows": k, v (key_rows, kv_heads * head_dim), starts (seq_bounds) for q, key_starts? (seq_bounds) for k
 //     (absent: as starts). causal: query i of n sees keys 0 .. i + (keys - n). bias? (heads, rows, keys) f32,
 //     mask? (rows, keys) u8, nonzero = may see; both only with one sequence.
-//   window > 0: only the last `window` of those keys, the row's own included. softcap > 0: s = softcap tanh(s/softcap).
+//   window > 0: only keys less than `window` places from the row's own, itself included.
+//   softcap > 0: s = softcap tanh(s / softcap).
+//   slopes? (heads) f32: s += slope (key place - own place), ALiBi (Press et al. 2022). relative? (2 d + 1, heads) f32:
+//     s += relative[min(max(key place - own place, -d), d) + d], T5 (Raffel et al. 2020). Places count from the first
+//     key of a sequence, a causal row's own is its last key; places? (rows) i32 gives them where rows are keys.
 //   Query head h reads kv head h / (heads / kv_heads). A row that sees no key gives zeros.
 // y (rows, heads * head_dim). probs? (heads, rows, keys) f32: the weights after softmax, zero where unseen.
 // Chunks of 256 keys: m_c = max s, p = exp(s - m_c), l_c = sum p, o_c = sum p v, then merged into (m, l, o) in order.
@@ -28,8 +32,9 @@ struct AttentionAttrs {
   double softcap;
 };
 constexpr const char* kAttentionSources[] = {"cache", "rows", nullptr};
-constexpr const char* kAttentionIn[] = {"q",           "k",     "v",     "starts", "table?", "kv_positions?",
-                                        "key_starts?", "bias?", "mask?", nullptr};
+constexpr const char* kAttentionIn[] = {"q",           "k",     "v",     "starts",  "table?",    "kv_positions?",
+                                        "key_starts?", "bias?", "mask?", "slopes?", "relative?", "places?",
+                                        nullptr};
 constexpr const char* kAttentionOut[] = {"y", "probs?", nullptr};
 constexpr AttrDef kAttentionFields[] = {{"source", kAttrChoice, offsetof(AttentionAttrs, source), kAttentionSources},
                                         {"heads", kAttrInt, offsetof(AttentionAttrs, heads), nullptr},

@@ -10,6 +10,7 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/matmul.h"
+#include "ops/pool.h"
 #include "ops/rms_norm.h"
 #include "ops/rope.h"
 #include "ops/sample.h"
@@ -43,6 +44,7 @@ enum OpId : int32_t {
   kOpGatherRows,
   kOpSample,
   kOpTokenLogprob,
+  kOpPool,
   kOpCount,
 };
 
@@ -50,7 +52,7 @@ constexpr const OpDef* kOps[kOpCount] = {
     &kEmbedDef,      &kLinearDef,  &kMatmulDef,     &kRmsNormDef,    &kLayerNormDef,    &kRopeTableDef,
     &kRopeDef,       &kKvWriteDef, &kTokenWriteDef, &kCopyBlocksDef, &kAttentionDef,    &kSoftmaxDef,
     &kActivationDef, &kGatedDef,   &kAddDef,        &kMulDef,        &kScaleDef,        &kSoftcapDef,
-    &kConcatDef,     &kSliceDef,   &kGatherRowsDef, &kSampleDef,     &kTokenLogprobDef,
+    &kConcatDef,     &kSliceDef,   &kGatherRowsDef, &kSampleDef,     &kTokenLogprobDef, &kPoolDef,
 };
 static_assert(kOpCount <= kMaxOps);
 

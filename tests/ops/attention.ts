@@ -19,6 +19,12 @@ export interface AttentionShape {
   readonly bias?: boolean;
   readonly mask?: boolean;
   readonly probs?: boolean;
+  /** A slope for each head. */
+  readonly slopes?: boolean;
+  /** A bias for each distance up to this many places. */
+  readonly relative?: number;
+  /** Places with gaps. */
+  readonly places?: boolean;
 }
 
 export interface AttentionData {
@@ -29,6 +35,10 @@ export interface AttentionData {
   readonly v: Float32Array;
   readonly bias: Float32Array | undefined;
   readonly mask: Uint8Array | undefined;
+  readonly slopes: Float32Array | undefined;
+  /** (2 d + 1, heads) */
+  readonly relative: Float32Array | undefined;
+  readonly places: Int32Array | undefined;
 }
 
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
@@ -45,8 +55,24 @@ export function attentionData(given: AttentionShape, seed = 1): AttentionData {
   };
   const random = new Random(seed);
   const [rows, keys, narrow] = [sum(shape.rows), sum(shape.keys), shape.kvHeads * shape.headDim];
+  const gaps = new Random(seed + 1);
+  let place = 0;
+  const extra = {
+    slopes: shape.slopes === true ? gaps.normal(shape.heads, 0.1) : undefined,
+    relative: shape.relative === undefined ? undefined : gaps.normal((2 * shape.relative + 1) * shape.heads),
+    places:
+      shape.places === true
+        ? Int32Array.from(
+            shape.rows.flatMap((n) => {
+              place = 0;
+              return Array.from({ length: n }, () => (place += gaps.integer(1, 4)));
+            }),
+          )
+        : undefined,
+  };
   return {
     shape,
+    ...extra,
     q: random.normal(rows * shape.heads * shape.headDim),
     k: random.normal(keys * narrow),
     v: random.normal(keys * narrow),
@@ -73,9 +99,16 @@ export function attentionAttrs(
   return { source, heads, kv_heads: kvHeads, head_dim: headDim, layer, causal, window, scale, softcap };
 }
 
+export function placeInputs({ slopes, relative, shape }: AttentionData): Record<string, OpCase['inputs'][string]> {
+  return {
+    ...(slopes === undefined ? {} : { slopes: f32(slopes, shape.heads) }),
+    ...(relative === undefined ? {} : { relative: f32(relative, relative.length / shape.heads, shape.heads) }),
+  };
+}
+
 /** Attention over rows of the step. */
 export function rowsCase(data: AttentionData): OpCase {
-  const { shape, q, k, v, bias, mask } = data;
+  const { shape, q, k, v, bias, mask, places } = data;
   const [rows, keys, wide, narrow] = [
     sum(shape.rows),
     sum(shape.keys),
@@ -90,6 +123,8 @@ export function rowsCase(data: AttentionData): OpCase {
     ...(shape.keys === shape.rows ? {} : { key_starts: i32(boundsOf(shape.keys)) }),
     ...(bias === undefined ? {} : { bias: f32(bias, shape.heads, rows, keys) }),
     ...(mask === undefined ? {} : { mask: u8(mask, rows, keys) }),
+    ...placeInputs(data),
+    ...(places === undefined ? {} : { places: i32([...places]) }),
   };
   return {
     op: 'attention',
@@ -112,9 +147,15 @@ export function attentionReference(data: AttentionData): { y: Float64Array; prob
   for (const [s, n] of shape.rows.entries()) {
     const [first, from, keys] = [boundsOf(shape.rows)[s]!, boundsOf(shape.keys)[s]!, shape.keys[s]!];
     const last = (i: number): number => (shape.causal ? i + keys - n : keys - 1);
+    const placeOf = (j: number): number => data.places?.[from + j] ?? j;
+    const apart = (i: number, j: number): number => placeOf(j) - placeOf(shape.causal ? last(i) : i);
+    const far = shape.relative ?? 0;
+    const byPlace = (h: number, i: number, j: number): number =>
+      (data.slopes?.[h] ?? 0) * apart(i, j) +
+      (data.relative?.[(Math.min(far, Math.max(-far, apart(i, j))) + far) * shape.heads + h] ?? 0);
     const sees = (i: number, j: number): boolean =>
       j <= last(i) &&
-      (shape.window === 0 || j > last(i) - shape.window) &&
+      (shape.window === 0 || Math.abs(apart(i, j)) < shape.window) &&
       (data.mask === undefined || data.mask[i * keys + j] !== 0);
     const part = attention(
       data.q.subarray(first * wide),
@@ -131,7 +172,11 @@ export function attentionReference(data: AttentionData): { y: Float64Array; prob
           sees,
         },
         ...(shape.softcap === 0 ? {} : { softcap: shape.softcap }),
-        ...(data.bias === undefined ? {} : { bias: data.bias }),
+        bias: Array.from(
+          { length: shape.heads * n * keys },
+          (_, at) =>
+            (data.bias?.[at] ?? 0) + byPlace(Math.floor(at / (n * keys)), Math.floor(at / keys) % n, at % keys),
+        ),
       },
     );
     made.y.set(part.y, first * wide);
@@ -144,7 +189,10 @@ export function attentionReference(data: AttentionData): { y: Float64Array; prob
 }
 
 export function shapeName(s: AttentionShape): string {
-  const flags = ['causal', 'window', 'softcap', 'scale', 'bias', 'mask', 'probs'] as const;
+  const flags = [
+    ...(['causal', 'window', 'softcap', 'scale', 'bias', 'mask', 'probs'] as const),
+    ...(['slopes', 'relative', 'places'] as const),
+  ];
   const named = flags.filter((f) => s[f] !== undefined).map((f) => `${f} ${s[f]}`);
   return [
     `rows ${s.rows}`,
@@ -195,4 +243,13 @@ export const attentionTests: readonly OpTest[] = [
   ...[255, 256, 257, 600].map((n) => ({ rows: [3], keys: [n], heads: 2, kvHeads: 1, headDim: 32, probs: true })),
   { rows: [600], heads: 1, kvHeads: 1, headDim: 8 },
   { rows: [257], heads: 2, kvHeads: 1, headDim: 40, softcap: 20, window: 100 },
+  { rows: [50, 33], window: 8, causal: false, ...small, probs: true },
+  { rows: [300], window: 33, causal: false, heads: 2, kvHeads: 2, headDim: 32 },
+  { rows: [40, 9], slopes: true, ...small, probs: true },
+  { rows: [300], slopes: true, causal: false, heads: 4, kvHeads: 2, headDim: 16 },
+  { rows: [40, 33], relative: 12, causal: false, ...small, probs: true },
+  { rows: [300, 3], relative: 128, heads: 4, kvHeads: 4, headDim: 16 },
+  { rows: [40, 33], relative: 12, slopes: true, places: true, causal: false, ...small, probs: true },
+  { rows: [60, 3], window: 9, places: true, causal: false, ...small, probs: true },
+  { rows: [40], relative: 5, mask: true, bias: true, ...small, probs: true },
 ].map(rowsTest);

@@ -1,7 +1,7 @@
 import { type KvType, kvHeadSize, kvTypes } from '../../lib/ops/kv_write.js';
 import { Random } from '../support/random.js';
 import type { OpCase } from '../support/run_op.js';
-import { type AttentionData, attentionAttrs, boundsOf, probKeys } from './attention.js';
+import { type AttentionData, attentionAttrs, boundsOf, placeInputs, probKeys } from './attention.js';
 import { f32, i32, out } from './inputs.js';
 
 /** Tokens of a KV block, as native/ops/kv_write.h has it. */
@@ -108,6 +108,7 @@ export function cacheCase(data: AttentionData, cache: Cache, layer = 0): OpCase 
     ...{ k, v },
     starts: i32(boundsOf(rows)),
     table: i32(cache.table, rows.length, cache.columns),
+    ...placeInputs(data),
     kv_positions: i32(positions),
   };
   const shapes = [

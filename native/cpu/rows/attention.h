@@ -3,7 +3,20 @@
 namespace verdant::VERDANT_ISA {
 
 // Inputs by place, as in kAttentionIn.
-enum AttentionInput { kAttQ, kAttK, kAttV, kAttStarts, kAttTable, kAttPositions, kAttKeyStarts, kAttBias, kAttMask };
+enum AttentionInput {
+  kAttQ,
+  kAttK,
+  kAttV,
+  kAttStarts,
+  kAttTable,
+  kAttPositions,
+  kAttKeyStarts,
+  kAttBias,
+  kAttMask,
+  kAttSlopes,
+  kAttRelative,
+  kAttPlaces
+};
 
 static inline const void* attention_input(const OpCall& call, AttentionInput i) {
   return i < call.in_count ? call.in[i].data : nullptr;
@@ -118,13 +131,22 @@ static void attention_set_query(const OpCall& call, const AttentionAttrs& a, con
   b.q[i] = (const float*)call.in[kAttQ].data + at;
   b.y[i] = (float*)call.out[0].data + at;
   if (attention_cached(call)) {
-    b.end[i] = (int64_t)((const int32_t*)call.in[kAttPositions].data)[row] + 1;
+    b.place[i] = ((const int32_t*)call.in[kAttPositions].data)[row];
+    b.end[i] = b.place[i] + 1;
   } else {
     const int32_t *starts = (const int32_t*)call.in[kAttStarts].data, *key_starts = attention_key_starts(call);
     const int64_t keys = key_starts[rows.seq + 1] - key_starts[rows.seq];
-    b.end[i] = a.causal ? row + 1 + keys - starts[rows.seq + 1] : keys;
+    b.place[i] = a.causal ? row + keys - starts[rows.seq + 1] : row - starts[rows.seq];
+    b.end[i] = a.causal ? b.place[i] + 1 : keys;
   }
-  b.first[i] = a.window > 0 && b.end[i] > a.window ? b.end[i] - a.window : 0;
+  b.first[i] = a.window > 0 && b.place[i] >= a.window ? b.place[i] + 1 - a.window : 0;
+  if (a.window > 0 && b.end[i] > b.place[i] + a.window) b.end[i] = b.place[i] + a.window;
+  const float* slopes = (const float*)attention_input(call, kAttSlopes);
+  const float* relative = (const float*)attention_input(call, kAttRelative);
+  const int32_t* places = (const int32_t*)attention_input(call, kAttPlaces);
+  b.slope[i] = slopes ? slopes[head] : 0.0f;
+  b.relative[i] = relative ? relative + head : nullptr;
+  if (places) b.place[i] = places[row];
   const float* bias = (const float*)attention_input(call, kAttBias);
   const uint8_t* mask = (const uint8_t*)attention_input(call, kAttMask);
   b.bias[i] = bias ? bias + (head * all_rows + row) * call.in[kAttBias].dim[2] : nullptr;
@@ -329,7 +351,17 @@ static void attention_batch(const OpCall& call, const AttentionAttrs& a, const R
   }
   const bool bias = attention_input(call, kAttBias), mask = attention_input(call, kAttMask);
   const int64_t key_cols = bias ? call.in[kAttBias].dim[2] : mask ? call.in[kAttMask].dim[1] : 0;
-  const ScoreRule rule = {a.head_dim, (float)a.scale, (float)a.softcap, key_cols};
+  const int32_t* places = (const int32_t*)attention_input(call, kAttPlaces);
+  const bool relative = attention_input(call, kAttRelative) != nullptr;
+  const ScoreRule rule = {a.head_dim,
+                          (float)a.scale,
+                          (float)a.softcap,
+                          key_cols,
+                          relative || attention_input(call, kAttSlopes) || (places && a.window > 0),
+                          places ? places + ((const int32_t*)call.in[kAttStarts].data)[rows.seq] : nullptr,
+                          places ? a.window : 0,
+                          relative ? call.in[kAttRelative].dim[0] / 2 : 0,
+                          a.heads};
   const int64_t tiles = (b.count + kTileQueries - 1) / kTileQueries, step = (b.count + tiles - 1) / tiles;
   const KeyPages pages = attention_pages(call, a, rows.seq, kv_head);
   const Pass pass = {&b, step, &pages, &rule, converted};

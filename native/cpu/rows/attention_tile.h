@@ -31,8 +31,13 @@ struct KeyPages {
 struct ScoreRule {
   int64_t head_dim;
   float scale;
-  float softcap;     // 0: none
-  int64_t key_cols;  // columns of bias and mask rows
+  float softcap;          // 0: none
+  int64_t key_cols;       // columns of bias and mask rows
+  bool by_place;          // what follows matters
+  const int32_t* places;  // of the sequence's keys; null: 0, 1, ..
+  int64_t window;         // where places are given; 0: none
+  int64_t farthest;       // places apart that `relative` tells from further ones
+  int64_t relative_stride;
 };
 
 // Queries with their states: m = max of scores, l = sum of exp(s - m), y = sum of exp(s - m) v.
@@ -40,9 +45,12 @@ struct QueryBatch {
   int64_t count;
   const float* q[kMaxQueries];
   float* y[kMaxQueries];
-  const float* bias[kMaxQueries];    // null: none
-  const uint8_t* mask[kMaxQueries];  // null: none
-  int64_t first[kMaxQueries];        // keys first .. end - 1 may be seen
+  const float* bias[kMaxQueries];      // null: none
+  const uint8_t* mask[kMaxQueries];    // null: none
+  const float* relative[kMaxQueries];  // of its head; null: none
+  float slope[kMaxQueries];
+  int64_t place[kMaxQueries];
+  int64_t first[kMaxQueries];  // keys first .. end - 1 may be seen
   int64_t end[kMaxQueries];
   float m[kMaxQueries];
   float l[kMaxQueries];  // 0: no key seen yet
@@ -258,6 +266,21 @@ static inline Vec hide(const QueryBatch& b, int64_t i, int64_t key, int64_t key_
   return s;
 }
 
+// Scores of query i with 16 keys, with what depends on how far apart their places are.
+static Vec score_places(const QueryBatch& b, int64_t i, int64_t key, const ScoreRule& rule, Vec s) {
+  float bias[16], seen[16];
+  const int64_t far = rule.farthest;
+  for (int64_t n = 0; n < 16; n++) {
+    const int64_t at = key + n < b.end[i] ? key + n : b.end[i] - 1;
+    const int64_t apart = (rule.places ? rule.places[at] : at) - b.place[i];
+    const int64_t near = apart < -far ? -far : apart > far ? far : apart;
+    bias[n] = b.slope[i] * (float)apart;
+    if (b.relative[i]) bias[n] += b.relative[i][(near + far) * rule.relative_stride];
+    seen[n] = rule.window == 0 || (apart < rule.window && -apart < rule.window) ? 1.0f : 0.0f;
+  }
+  return select(lt(zero(), load(seen)), add(s, load(bias)), set1(-INFINITY));
+}
+
 // Raw scores of query i in `range`, scaled, capped, biased and hidden, in place. Returns their max.
 static float finish_scores(const QueryBatch& b, int64_t i, const Chunk& c, KeyRange range, const ScoreRule& rule) {
   float* s = c.s + i * kKeyChunk;
@@ -268,6 +291,7 @@ static float finish_scores(const QueryBatch& b, int64_t i, const Chunk& c, KeyRa
     Vec x = mul(load(s + n), scale);
     if (rule.softcap > 0) x = mul(cap, tanh(div(x, cap)));
     if (b.bias[i]) x = add(x, load_n(b.bias[i] + key, rule.key_cols - key));
+    if (rule.by_place) x = score_places(b, i, key, rule, x);
     if (b.mask[i] || key < b.first[i] || key + 16 > b.end[i]) x = hide(b, i, key, rule.key_cols, x);
     top = max(x, top);  // passes over NaN, which reaches l and y through exp
     store(s + n, x);

@@ -19,6 +19,6 @@ static void concat_run(const OpCall& call, int32_t, int64_t begin, int64_t end) 
   }
 }
 
-static const Kernel concat_kernel = {1, concat_tasks, concat_run, nullptr, concat_cost};
+static const Kernel concat_kernel = {1, concat_tasks, concat_run, nullptr, concat_cost, concat_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -18,11 +18,25 @@ static int64_t flat_cost(const OpCall& call) { return element_count(call.in[0]);
 
 static int64_t flat_exp_cost(const OpCall& call) { return 24 * element_count(call.in[0]); }
 
-// y[i] = f(x[i]) over the chunks of tasks begin .. end.
+// Tasks of kFlatChunk elements, and rows, of an op that `over` runs for elements from .. to - 1.
+template <void (*over)(const OpCall& call, int64_t from, int64_t to)>
+static void flat_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
+  const int64_t total = element_count(call.in[0]), to = end * kFlatChunk;
+  over(call, begin * kFlatChunk, to < total ? to : total);
+}
+template <void (*over)(const OpCall& call, int64_t from, int64_t to)>
+static void flat_rows(const OpCall& call, int32_t, int64_t begin, int64_t end) {
+  const int64_t rows = call.in[0].dim[0], cols = rows == 0 ? 0 : element_count(call.in[0]) / rows;
+  over(call, begin * cols, end * cols);
+}
+template <void (*over)(const OpCall& call, int64_t from, int64_t to)>
+static constexpr Kernel flat_kernel(int64_t (*cost)(const OpCall& call)) {
+  return {1, flat_tasks, flat_run<over>, nullptr, cost, flat_rows<over>};
+}
+
+// y[i] = f(x[i])
 template <class F>
-static inline void map_chunks(const OpCall& call, int64_t begin, int64_t end, F f) {
-  const int64_t total = element_count(call.in[0]), from = begin * kFlatChunk;
-  const int64_t to = end * kFlatChunk < total ? end * kFlatChunk : total;
+static inline void map_each(const OpCall& call, int64_t from, int64_t to, F f) {
   const float* x = (const float*)call.in[0].data + from;
   float* y = (float*)call.out[0].data + from;
   each_vec(to - from, [=](int64_t c, int64_t lanes) { store_part(y + c, f(load_part(x + c, lanes)), lanes); });
@@ -30,10 +44,9 @@ static inline void map_chunks(const OpCall& call, int64_t begin, int64_t end, F 
 
 // y[i] = f(a[i], b[i mod |b|]): equal sizes, or b is one row.
 template <class F>
-static inline void map_pairs(const OpCall& call, int64_t begin, int64_t end, F f) {
-  const int64_t total = element_count(call.in[0]), period = element_count(call.in[1]);
-  const int64_t to = end * kFlatChunk < total ? end * kFlatChunk : total;
-  for (int64_t i = begin * kFlatChunk; i < to && period > 0;) {
+static inline void map_pairs(const OpCall& call, int64_t from, int64_t to, F f) {
+  const int64_t period = element_count(call.in[1]);
+  for (int64_t i = from; i < to && period > 0;) {
     const int64_t column = i % period, left = period - column, n = left < to - i ? left : to - i;
     const float* a = (const float*)call.in[0].data + i;
     const float* b = (const float*)call.in[1].data + column;
@@ -83,39 +96,39 @@ static inline void with_activation(int64_t fn, Run run) {
   }
 }
 
-static void activation_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
-  with_activation(((const ActivationAttrs*)call.attrs)->fn, [&](auto f) { map_chunks(call, begin, end, f); });
+static void activation_over(const OpCall& call, int64_t from, int64_t to) {
+  with_activation(((const ActivationAttrs*)call.attrs)->fn, [&](auto f) { map_each(call, from, to, f); });
 }
 
-static void gated_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
+static void gated_over(const OpCall& call, int64_t from, int64_t to) {
   with_activation(((const ActivationAttrs*)call.attrs)->fn,
-                  [&](auto f) { map_pairs(call, begin, end, [=](Vec gate, Vec up) { return mul(f(gate), up); }); });
+                  [&](auto f) { map_pairs(call, from, to, [=](Vec gate, Vec up) { return mul(f(gate), up); }); });
 }
 
-static void add_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
-  map_pairs(call, begin, end, [](Vec a, Vec b) { return add(a, b); });
+static void add_over(const OpCall& call, int64_t from, int64_t to) {
+  map_pairs(call, from, to, [](Vec a, Vec b) { return add(a, b); });
 }
 
-static void mul_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
-  map_pairs(call, begin, end, [](Vec a, Vec b) { return mul(a, b); });
+static void mul_over(const OpCall& call, int64_t from, int64_t to) {
+  map_pairs(call, from, to, [](Vec a, Vec b) { return mul(a, b); });
 }
 
-static void scale_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
+static void scale_over(const OpCall& call, int64_t from, int64_t to) {
   const ScaleAttrs& a = *(const ScaleAttrs*)call.attrs;
   const Vec factor = set1((float)a.factor), offset = set1((float)a.offset);
-  map_chunks(call, begin, end, [=](Vec x) { return fma(x, factor, offset); });
+  map_each(call, from, to, [=](Vec x) { return fma(x, factor, offset); });
 }
 
-static void softcap_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
+static void softcap_over(const OpCall& call, int64_t from, int64_t to) {
   const Vec cap = set1((float)((const SoftcapAttrs*)call.attrs)->cap);
-  map_chunks(call, begin, end, [=](Vec x) { return mul(cap, tanh(div(x, cap))); });
+  map_each(call, from, to, [=](Vec x) { return mul(cap, tanh(div(x, cap))); });
 }
 
-static const Kernel activation_kernel = {1, flat_tasks, activation_run, nullptr, flat_exp_cost};
-static const Kernel gated_kernel = {1, flat_tasks, gated_run, nullptr, flat_exp_cost};
-static const Kernel add_kernel = {1, flat_tasks, add_run, nullptr, flat_cost};
-static const Kernel mul_kernel = {1, flat_tasks, mul_run, nullptr, flat_cost};
-static const Kernel scale_kernel = {1, flat_tasks, scale_run, nullptr, flat_cost};
-static const Kernel softcap_kernel = {1, flat_tasks, softcap_run, nullptr, flat_exp_cost};
+static const Kernel activation_kernel = flat_kernel<activation_over>(flat_exp_cost);
+static const Kernel gated_kernel = flat_kernel<gated_over>(flat_exp_cost);
+static const Kernel add_kernel = flat_kernel<add_over>(flat_cost);
+static const Kernel mul_kernel = flat_kernel<mul_over>(flat_cost);
+static const Kernel scale_kernel = flat_kernel<scale_over>(flat_cost);
+static const Kernel softcap_kernel = flat_kernel<softcap_over>(flat_exp_cost);
 
 }  // namespace verdant::VERDANT_ISA

@@ -25,6 +25,6 @@ static void embed_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
     embed_row(call, table, ((const int32_t*)call.in[0].data)[r], (float*)call.out[0].data + r * table.cols);
 }
 
-static const Kernel embed_kernel = {1, embed_tasks, embed_run, nullptr, embed_cost};
+static const Kernel embed_kernel = {1, embed_tasks, embed_run, nullptr, embed_cost, embed_run};
 
 }  // namespace verdant::VERDANT_ISA

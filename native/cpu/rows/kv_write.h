@@ -107,7 +107,7 @@ static void kv_write_run(const OpCall& call, int32_t, int64_t begin, int64_t end
   }
 }
 
-static const Kernel kv_write_kernel = {1, kv_write_tasks, kv_write_run, nullptr, kv_write_cost};
+static const Kernel kv_write_kernel = {1, kv_write_tasks, kv_write_run, nullptr, kv_write_cost, kv_write_run};
 
 static int64_t token_write_tasks(const OpCall& call, int32_t) { return call.in[0].dim[0]; }
 
@@ -122,6 +122,7 @@ static void token_write_run(const OpCall& call, int32_t, int64_t begin, int64_t 
   }
 }
 
-static const Kernel token_write_kernel = {1, token_write_tasks, token_write_run, nullptr, token_write_cost};
+static const Kernel token_write_kernel = {1,       token_write_tasks, token_write_run,
+                                          nullptr, token_write_cost,  token_write_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -35,6 +35,6 @@ static void layer_norm_run(const OpCall& call, int32_t, int64_t begin, int64_t e
   }
 }
 
-static const Kernel layer_norm_kernel = {1, layer_norm_tasks, layer_norm_run, nullptr, layer_norm_cost};
+static const Kernel layer_norm_kernel = {1, layer_norm_tasks, layer_norm_run, nullptr, layer_norm_cost, layer_norm_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -198,6 +198,6 @@ static void linear_run(const OpCall& call, int32_t phase, int64_t begin, int64_t
     }
 }
 
-static const Kernel linear_kernel = {2, linear_tasks, linear_run, linear_workspace, linear_cost};
+static const Kernel linear_kernel = {2, linear_tasks, linear_run, linear_workspace, linear_cost, linear_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -16,6 +16,7 @@
 #include "cpu/rows/layer_norm.h"
 #include "cpu/rows/linear.h"
 #include "cpu/rows/matmul.h"
+#include "cpu/rows/pool.h"
 #include "cpu/rows/rms_norm.h"
 #include "cpu/rows/rope.h"
 #include "cpu/rows/sample.h"
@@ -49,6 +50,7 @@ static void fill(KernelTable& table) {
   table.op[kOpGatherRows] = gather_rows_kernel;
   table.op[kOpSample] = sample_kernel;
   table.op[kOpTokenLogprob] = token_logprob_kernel;
+  table.op[kOpPool] = pool_kernel;
   fill_dots(table);
 }
 

@@ -33,6 +33,6 @@ static void rms_norm_run(const OpCall& call, int32_t, int64_t begin, int64_t end
   }
 }
 
-static const Kernel rms_norm_kernel = {1, rms_norm_tasks, rms_norm_run, nullptr, rms_norm_cost};
+static const Kernel rms_norm_kernel = {1, rms_norm_tasks, rms_norm_run, nullptr, rms_norm_cost, rms_norm_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -49,7 +49,7 @@ static void rope_table_run(const OpCall& call, int32_t, int64_t begin, int64_t e
   }
 }
 
-static const Kernel rope_table_kernel = {1, rope_table_tasks, rope_table_run, nullptr, rope_table_cost};
+static const Kernel rope_table_kernel = {1, rope_table_tasks, rope_table_run, nullptr, rope_table_cost, rope_table_run};
 
 static int64_t rope_tasks(const OpCall& call, int32_t) { return call.in[0].dim[0]; }
 
@@ -92,6 +92,6 @@ static void rope_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
   }
 }
 
-static const Kernel rope_kernel = {1, rope_tasks, rope_run, nullptr, rope_cost};
+static const Kernel rope_kernel = {1, rope_tasks, rope_run, nullptr, rope_cost, rope_run};
 
 }  // namespace verdant::VERDANT_ISA

@@ -16,6 +16,6 @@ static void slice_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
   }
 }
 
-static const Kernel slice_kernel = {1, slice_tasks, slice_run, nullptr, slice_cost};
+static const Kernel slice_kernel = {1, slice_tasks, slice_run, nullptr, slice_cost, slice_run};
 
 }  // namespace verdant::VERDANT_ISA

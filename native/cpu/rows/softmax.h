@@ -47,6 +47,6 @@ static void softmax_run(const OpCall& call, int32_t, int64_t begin, int64_t end)
   }
 }
 
-static const Kernel softmax_kernel = {1, softmax_tasks, softmax_run, nullptr, softmax_cost};
+static const Kernel softmax_kernel = {1, softmax_tasks, softmax_run, nullptr, softmax_cost, softmax_run};
 
 }  // namespace verdant::VERDANT_ISA
