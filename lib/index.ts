@@ -30,7 +30,7 @@ export { builtInModel, type LoadOptions, load } from './tasks/load.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { Session } from './tasks/session.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
-export { type TraceInputs, type TraceOptions, type TraceTensor, traceDecoder } from './tasks/trace.js';
+export { type TraceInputs, type TraceOptions, type TraceTensor, traceModel } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Tokenizer } from './text/tokenizer.js';

@@ -1,7 +1,7 @@
 import { type BuiltDecoder, buildDecoder } from '../engine/build.js';
 import { OptionError } from '../errors.js';
 import type { WeightSource } from '../layers/weights.js';
-import { findArchitecture } from '../models/index.js';
+import { findDecoder } from '../models/index.js';
 import type { KvType } from '../ops/kv_write.js';
 import type { PublishedTensor } from '../tasks/quantize_plan.js';
 import { readConfig } from '../weights/config.js';
@@ -48,7 +48,7 @@ function recorded(source: WeightSource, into: Map<string, PublishedTensor>): Wei
  */
 export function randomDecoder(config: RawConfig, name: string, quant: QuantizeType, kvType?: KvType): RandomDecoder {
   const reader = readConfig({ config, configFile: name });
-  const architecture = findArchitecture(reader.architectures[0], reader.modelType, name);
+  const architecture = findDecoder(reader.architectures[0], reader.modelType, name);
   const model = { layers: reader.int('num_hidden_layers'), tied: reader.bool('tie_word_embeddings', true) };
   const named = (tensor: string): string =>
     (architecture.gguf === undefined ? undefined : storedGgufName(architecture.gguf, tensor)) ?? tensor;

@@ -92,8 +92,8 @@ async function trace(path: string, values: TraceValues, { signal }: Context): Pr
   });
   let tensors: ReadonlyMap<string, WritableTensor>;
   if (values.maxNewTokens === undefined) {
-    const { traceDecoder } = await import('../tasks/trace.js');
-    tensors = await traceDecoder(checkpoint, inputs, device);
+    const { traceModel } = await import('../tasks/trace.js');
+    tensors = await traceModel(checkpoint, inputs, device);
   } else {
     const { traceSequences } = await import('../tasks/trace_sequences.js');
     const options = { ...device, maxNewTokens: values.maxNewTokens, signal };

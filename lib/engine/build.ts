@@ -1,7 +1,8 @@
 import { UnsupportedError } from '../errors.js';
 import { type CacheGroup, DecoderBuilder } from '../layers/decoder.js';
+import { EncoderBuilder } from '../layers/encoder.js';
 import type { WeightSource } from '../layers/weights.js';
-import type { Architecture } from '../models/architecture.js';
+import type { Architecture, DecoderArchitecture, EncoderArchitecture } from '../models/architecture.js';
 import { findArchitecture } from '../models/index.js';
 import type { KvType } from '../ops/kv_write.js';
 import { type ConfigReader, readConfig } from '../weights/config.js';
@@ -11,7 +12,8 @@ import type { Checkpoint } from '../weights/types.js';
 
 /** A decoder's graph with its cache groups, ready to be lowered once the number of KV blocks is set. */
 export interface BuiltDecoder {
-  readonly architecture: Architecture;
+  readonly kind: 'decoder';
+  readonly architecture: DecoderArchitecture;
   readonly builder: DecoderBuilder;
   readonly config: ConfigReader;
   /** KV groups, the plane of token ids last. */
@@ -36,9 +38,21 @@ function dynamicLimit(config: ConfigReader): number | undefined {
   return rope.type === 'dynamic' ? rope.maxPositionEmbeddings : undefined;
 }
 
+/** An encoder's graph, ready to be lowered. */
+export interface BuiltEncoder {
+  readonly kind: 'encoder';
+  readonly architecture: EncoderArchitecture;
+  readonly builder: EncoderBuilder;
+  readonly config: ConfigReader;
+  readonly vocabSize: number;
+  readonly layers: number;
+  /** Longest sequence in tokens. */
+  readonly maxPositions: number;
+}
+
 /** Builds the graph of a decoder from a config and a source of weights; every weight is found and its shape checked. */
 export function buildDecoder(
-  architecture: Architecture,
+  architecture: DecoderArchitecture,
   config: ConfigReader,
   source: WeightSource,
   kvType?: KvType,
@@ -48,6 +62,7 @@ export function buildDecoder(
   const tied = config.bool('tie_word_embeddings', true);
   builder.weights.checkUsed([...(architecture.ignored ?? []), ...(tied ? [/^lm_head\.weight$/] : [])]);
   return {
+    kind: 'decoder',
     architecture,
     builder,
     config,
@@ -59,13 +74,35 @@ export function buildDecoder(
   };
 }
 
+/** The same of an encoder; `className`: one of the architecture's classes, which says what head it has. */
+export function buildEncoder(
+  architecture: EncoderArchitecture,
+  className: string,
+  config: ConfigReader,
+  source: WeightSource,
+): BuiltEncoder {
+  const builder = new EncoderBuilder(architecture.modelType, className, config, source);
+  config.collect(() => architecture.build(builder));
+  builder.weights.checkUsed(architecture.ignored ?? []);
+  const first = builder.positionPadding === undefined ? 0 : builder.positionPadding + 1;
+  return {
+    kind: 'encoder',
+    architecture,
+    builder,
+    config,
+    vocabSize: config.int('vocab_size'),
+    layers: config.int('num_hidden_layers'),
+    maxPositions: (builder.learnedPositions ?? config.int('max_position_embeddings')) - first,
+  };
+}
+
 /** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become; `kvType`: of the cache. */
-export function buildCheckpoint(
+export function buildModel(
   checkpoint: Checkpoint,
   architecture?: Architecture,
   quantize?: QuantizeType,
   kvType?: KvType,
-): BuiltDecoder {
+): BuiltDecoder | BuiltEncoder {
   const config = readConfig(checkpoint);
   const className = config.architectures[0];
   const chosen = architecture ?? findArchitecture(className, config.modelType, checkpoint.configFile);
@@ -73,5 +110,24 @@ export function buildCheckpoint(
     throw new UnsupportedError(`${chosen.classes[0]} has no GGUF names`, { file: checkpoint.path });
   }
   const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
-  return buildDecoder(chosen, config, checkpointSource(checkpoint, chosen.gguf, types), kvType);
+  const source = checkpointSource(checkpoint, chosen.gguf, types);
+  if (chosen.kind === 'encoder') return buildEncoder(chosen, className ?? chosen.classes[0]!, config, source);
+  return buildDecoder(chosen, config, source, kvType);
+}
+
+/** The same where only a decoder will do. */
+export function buildCheckpoint(
+  checkpoint: Checkpoint,
+  architecture?: Architecture,
+  quantize?: QuantizeType,
+  kvType?: KvType,
+): BuiltDecoder {
+  const built = buildModel(checkpoint, architecture, quantize, kvType);
+  if (built.kind === 'decoder') return built;
+  throw new UnsupportedError('an encoder continues no text', {
+    file: checkpoint.path,
+    expected: 'a decoder',
+    found: built.config.architectures[0] ?? built.architecture.modelType,
+    hint: 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
+  });
 }

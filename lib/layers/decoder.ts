@@ -1,8 +1,7 @@
-import { Graph, type State, type Tensor, type Weight } from '../graph/graph.js';
+import type { State, Tensor } from '../graph/graph.js';
 import { type Dim, dim, stepDim } from '../graph/shape.js';
 import { type AttentionOptions, cachedAttention } from '../ops/attention.js';
 import { copyBlocks } from '../ops/copy_blocks.js';
-import { embed } from '../ops/embed.js';
 import { gatherRows } from '../ops/gather_rows.js';
 import {
   type KvState,
@@ -16,9 +15,8 @@ import {
 import { sample } from '../ops/sample.js';
 import { tokenLogprob } from '../ops/token_logprob.js';
 import type { ConfigReader } from '../weights/config.js';
-import type { RopeConfig } from '../weights/rope_config.js';
-import { ropeTableOf } from './rope.js';
-import { type WeightSource, Weights } from './weights.js';
+import { ModelBuilder, type Rows } from './builder.js';
+import type { WeightSource } from './weights.js';
 
 /** Tokens of a KV block, as in native/ops/kv_write.h. */
 export const pageTokens = 32;
@@ -46,80 +44,28 @@ interface GroupTensors {
   readonly mask: Tensor<['rows', 'keys'], 'u8'> | undefined;
 }
 
-type Rows<C extends string> = Tensor<['rows', C], 'f32'>;
-
 /**
- * What a decoder's model function works with: config, weights, the inputs of a step, and the cache. Rows are the tokens
- * of all sequences of a step one after another; `starts` says where each begins.
+ * What a decoder's model function works with, besides what every model has: a cache of keys and values, and logits of the
+ * rows that need them.
  */
-export class DecoderBuilder {
-  readonly graph: Graph;
-  readonly config: ConfigReader;
-  readonly weights: Weights;
+export class DecoderBuilder extends ModelBuilder {
   /** What the cache holds keys and values in. */
   readonly kvType: KvType;
-  /** (rows) */
-  readonly ids: Tensor<['rows'], 'i32'>;
-  /** (rows): position of each token as the model sees it. */
-  readonly positions: Tensor<['rows'], 'i32'>;
-  /** (rows): length of the sequence that a row's rope angles are computed for (dynamic, longrope). */
-  readonly ropeLengths: Tensor<['rows'], 'i32'>;
   /** (rows): index of each token in the cache of its sequence. */
   readonly kvPositions: Tensor<['rows'], 'i32'>;
   readonly seqIds: Tensor<['rows'], 'i32'>;
-  readonly starts: Tensor<['seq_bounds'], 'i32'>;
   /** (logit_rows): rows that need logits. */
   readonly logitRows: Tensor<['logit_rows'], 'i32'>;
-  /** Positions that a learned table holds; undefined: rotary or none. */
-  learnedPositions: number | undefined;
-  /** Length above which all keys of a sequence must be made anew with other rope angles (longrope). */
-  ropeSwitch: number | undefined;
   readonly #groups = new Map<string, GroupTensors>();
   #tokens: { group: CacheGroup; state: State<'i32'>; table: Tensor<readonly ['seqs', string], 'i32'> } | undefined;
-  #attentions = 0;
 
   constructor(name: string, config: ConfigReader, source: WeightSource, kvType: KvType = 'f32') {
-    this.graph = new Graph(name);
-    this.config = config;
-    this.weights = new Weights(this.graph, source);
+    super(name, config, source);
     this.kvType = kvType;
-    const rows = stepDim('rows');
-    const input = (n: string): Tensor<['rows'], 'i32'> => this.graph.input(n, 'i32', [rows]);
-    this.ids = input('input_ids');
-    this.positions = input('positions');
-    this.ropeLengths = input('rope_lengths');
-    this.kvPositions = input('kv_positions');
-    this.seqIds = input('seq_ids');
-    this.starts = this.graph.input('starts', 'i32', [stepDim('seq_bounds')]);
+    this.kvPositions = this.rowInput('kv_positions');
+    this.seqIds = this.rowInput('seq_ids');
     this.logitRows = this.graph.input('logit_rows', 'i32', [stepDim('logit_rows')]);
     this.#writeTokens();
-  }
-
-  /** Runs `body` under a name in the graph: layers.0, self_attn. */
-  scoped<R>(name: string, body: () => R): R {
-    return this.graph.scoped(name, body);
-  }
-
-  /** Rows of the token table: (rows) → (rows, cols). */
-  embedTokens<V extends string, C extends string>(table: Weight<[V, C]>): Rows<C> {
-    return this.scoped('embed_tokens', () => embed(this.ids, table));
-  }
-
-  /** Rows of a table of learned positions: (rows) → (rows, cols). */
-  embedPositions<P extends string, C extends string>(table: Weight<[P, C]>): Rows<C> {
-    this.learnedPositions = table.dims[0].size;
-    return this.scoped('embed_positions', () => embed(this.positions, table));
-  }
-
-  /** Cosines and sines of this step for `rope`: (rows, 2 · half), made once for all layers that share them. */
-  ropeTable(rope: RopeConfig, headDim: number, name = 'rope'): Tensor<['rows', 'rope'], 'f32'> {
-    if (rope.type === 'longrope') this.ropeSwitch = rope.originalMaxPositionEmbeddings;
-    return ropeTableOf(this.positions, this.ropeLengths, rope, headDim, name);
-  }
-
-  /** Records hidden_states.N as Hugging Face counts them; a program computes nothing for it unless asked. */
-  hidden(index: number, x: Rows<string>): void {
-    this.graph.output(`hidden_states.${index}`, x as unknown as Tensor);
   }
 
   /**
@@ -138,7 +84,7 @@ export class DecoderBuilder {
     kvWrite<'rows'>(k, v, keys, values, place, { layer, kvHeads: options.kvHeads, headDim: options.headDim });
     const source = { keys, values, layer, table, kvPositions: this.kvPositions, starts: this.starts, mask };
     const { y, probs } = cachedAttention<'rows'>(q, source, stepDim('keys'), options);
-    this.graph.output(`attentions.${this.#attentions++}`, probs as unknown as Tensor);
+    this.recordAttention(probs);
     return y as Rows<Q>;
   }
 

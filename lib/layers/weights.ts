@@ -131,6 +131,22 @@ export class Weights {
     });
   }
 
+  /** A table (rows of `from`, cols) that `make` spreads out to (rows of `to`, cols); read in f32, never quantised. */
+  derived<T extends string, C extends string>(
+    name: string,
+    from: Dim,
+    cols: Dim<C>,
+    to: Dim<T>,
+    make: (table: WeightExpr) => WeightExpr,
+  ): Weight<[T, C]> {
+    const full = this.#full(name);
+    return this.#remember<[T, C]>(full, [to, cols], {}, () => {
+      const [rows, width] = [from.size ?? 0, cols.size ?? 0];
+      const tensor = this.#find(full, [rows, width]);
+      return make(tensor.expr(this.#dtype(full, tensor), rows, width));
+    });
+  }
+
   /** Every matrix that was asked for, in that order; parts of a fused one count as one. */
   get matrices(): readonly PackedMatrix[] {
     return [...this.#shared.matrices.values()];

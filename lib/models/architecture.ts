@@ -1,4 +1,5 @@
 import type { DecoderBuilder } from '../layers/decoder.js';
+import type { EncoderBuilder } from '../layers/encoder.js';
 
 /** GGUF's names for one architecture: patterns with * for the layer number, Hugging Face's name → GGUF's. */
 export interface GgufNames {
@@ -7,17 +8,30 @@ export interface GgufNames {
   readonly names: Readonly<Record<string, string>>;
 }
 
-/** A model family: a function from config and weights to a graph, and the names under which files know it. */
-export interface Architecture {
+interface Named {
   /** Names in `architectures` of config.json. */
   readonly classes: readonly string[];
   /** `model_type` of config.json. */
   readonly modelType: string;
-  readonly build: (m: DecoderBuilder) => void;
   /** Stored tensors that are not weights (buffers): accepted and not read. */
   readonly ignored?: readonly RegExp[];
   readonly gguf?: GgufNames;
 }
+
+/** A model that continues text: each token sees those before it. */
+export interface DecoderArchitecture extends Named {
+  readonly kind?: 'decoder';
+  readonly build: (m: DecoderBuilder) => void;
+}
+
+/** A model that reads text as a whole: each token sees all others. */
+export interface EncoderArchitecture extends Named {
+  readonly kind: 'encoder';
+  readonly build: (m: EncoderBuilder) => void;
+}
+
+/** A model family: a function from config and weights to a graph, and the names under which files know it. */
+export type Architecture = DecoderArchitecture | EncoderArchitecture;
 
 /** GGUF name of a Hugging Face name, or undefined where the table has none. */
 export function ggufName(names: GgufNames, name: string): string | undefined {

@@ -1,14 +1,20 @@
 import { UnsupportedError } from '../errors.js';
-import type { Architecture } from './architecture.js';
+import type { Architecture, DecoderArchitecture } from './architecture.js';
+import { bert } from './bert.js';
+import { distilbert } from './distilbert.js';
+import { electra } from './electra.js';
 import { gemma } from './gemma.js';
 import { gemma2 } from './gemma2.js';
 import { gemma3Text } from './gemma3_text.js';
 import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
 import { mistral } from './mistral.js';
+import { modernbert } from './modernbert.js';
+import { mpnet } from './mpnet.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
+import { roberta, xlmRoberta } from './roberta.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -21,6 +27,13 @@ export const architectures: readonly Architecture[] = [
   gemma,
   gemma2,
   gemma3Text,
+  bert,
+  roberta,
+  xlmRoberta,
+  distilbert,
+  electra,
+  mpnet,
+  modernbert,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */
@@ -37,4 +50,22 @@ export function findArchitecture(className: string | undefined, modelType: strin
   });
 }
 
-export { type Architecture, type GgufNames, ggufName, llamaGgufNames } from './architecture.js';
+/** The same where only a decoder will do. */
+export function findDecoder(className: string | undefined, modelType: string, file: string): DecoderArchitecture {
+  const found = findArchitecture(className, modelType, file);
+  if (found.kind !== 'encoder') return found;
+  throw new UnsupportedError('an encoder continues no text', {
+    file,
+    name: 'architectures',
+    found: className ?? modelType,
+  });
+}
+
+export {
+  type Architecture,
+  type DecoderArchitecture,
+  type EncoderArchitecture,
+  type GgufNames,
+  ggufName,
+  llamaGgufNames,
+} from './architecture.js';

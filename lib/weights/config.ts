@@ -43,22 +43,33 @@ const kRanges: Readonly<Record<string, NumberRules>> = Object.assign(Object.crea
   vocab_size: { min: 1, max: 2 ** 24 },
   hidden_size: { min: 1, max: 2 ** 17 },
   n_embd: { min: 1, max: 2 ** 17 },
+  dim: { min: 1, max: 2 ** 17 },
+  embedding_size: { min: 1, max: 2 ** 17 },
+  hidden_dim: kWidth,
   intermediate_size: kWidth,
   n_inner: kWidth,
   num_hidden_layers: kCount,
   n_layer: kCount,
+  n_layers: kCount,
   num_attention_heads: kCount,
   n_head: kCount,
+  n_heads: kCount,
   num_key_value_heads: kCount,
   head_dim: { min: 1, max: 4096 },
   max_position_embeddings: { min: 1, max: 2 ** 30 },
   n_positions: { min: 1, max: 2 ** 30 },
+  type_vocab_size: { min: 1, max: 65_536 },
+  local_attention: { min: 1, max: 2 ** 30 },
+  global_attn_every_n_layers: kCount,
   sliding_window: { min: 1, max: 2 ** 30 },
   sliding_window_pattern: kCount,
   max_window_layers: { min: 0, max: 2 ** 20 },
   rms_norm_eps: kEpsilon,
   layer_norm_epsilon: kEpsilon,
   layer_norm_eps: kEpsilon,
+  norm_eps: kEpsilon,
+  global_rope_theta: { above: 0, max: 1e12 },
+  local_rope_theta: { above: 0, max: 1e12 },
   rope_theta: { above: 0, max: 1e12 },
   rope_local_base_freq: { above: 0, max: 1e12 },
   query_pre_attn_scalar: { above: 0, max: 1e9 },
@@ -311,6 +322,21 @@ export class ConfigReader {
     return ids.filter(good);
   }
 
+  /** Names of a classifier's classes: id2label in the order of its numbers, else LABEL_n for num_labels (2) classes. */
+  labels(): readonly string[] {
+    const names = this.raw('id2label');
+    if (names === undefined || names === null)
+      return Array.from(
+        { length: this.int('num_labels', { default: 2, min: 1, max: 65_536 }) },
+        (_, i) => `LABEL_${i}`,
+      );
+    const entries = typeof names === 'object' && !Array.isArray(names) ? Object.entries(names) : [];
+    const listed = Array.from({ length: entries.length }, (_, i) => entries.find(([key]) => key === String(i))?.[1]);
+    if (listed.length > 0 && listed.every((label): label is string => typeof label === 'string')) return listed;
+    this.problem('id2label', 'names under "0", "1", … without gaps', names);
+    return ['LABEL_0'];
+  }
+
   get architectures(): readonly string[] {
     const value = this.raw('architectures');
     return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
@@ -343,6 +369,8 @@ function checkKnown(config: ConfigReader): void {
     return;
   }
   const headDim = config.headDim();
+  const defaults = configDefaults[config.modelType] ?? {};
+  if (!('rope_theta' in defaults || 'global_rope_theta' in defaults)) return;
   const rope = config.rope();
   const dims = Math.floor(headDim * rope.partialRotaryFactor);
   if (dims < 2 || dims % 2 !== 0) config.problem('head_dim', 'an even number of rotated dimensions', dims);

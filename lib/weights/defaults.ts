@@ -3,6 +3,7 @@
  * transformers (5.18; 4.x has the same). Derived ones are computed: key/value heads, head size, layer types.
  * `null` means "not used", as in the classes.
  */
+import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -148,18 +149,31 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
     rope_theta: 1_000_000,
     rope_local_base_freq: 10_000,
   },
+  ...encoderDefaults,
 });
 
-const kGpt2Aliases = [
+type Aliases = readonly (readonly [string, string])[];
+
+const kGpt2Aliases: Aliases = [
   ['hidden_size', 'n_embd'],
   ['max_position_embeddings', 'n_positions'],
   ['num_attention_heads', 'n_head'],
   ['num_hidden_layers', 'n_layer'],
-] as const;
+];
+
+/** Both ways. */
+const pairs = (list: Aliases): ReadonlyMap<string, string> =>
+  new Map(
+    list.flatMap(([a, b]): [string, string][] => [
+      [a, b],
+      [b, a],
+    ]),
+  );
 
 /** Second spellings that the classes accept (`attribute_map`), both ways. */
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
-  gpt2: new Map<string, string>(kGpt2Aliases.flatMap(([a, b]) => [[a, b] as const, [b, a] as const])),
+  gpt2: pairs(kGpt2Aliases),
+  ...Object.fromEntries(Object.entries(encoderAliases).map(([type, list]) => [type, pairs(list)])),
 });
 
 /** Reads a field of the config with plain defaults applied; undefined where neither has it. */
@@ -189,6 +203,10 @@ function layerTypes(modelType: string, look: Look): readonly string[] | undefine
   if (modelType === 'gemma3_text') {
     const pattern = look('sliding_window_pattern');
     return typeof pattern === 'number' ? make((layer) => (layer + 1) % pattern !== 0) : undefined;
+  }
+  if (modelType === 'modernbert') {
+    const every = look('global_attn_every_n_layers');
+    return typeof every === 'number' ? make((layer) => layer % every !== 0) : undefined;
   }
   if (modelType === 'qwen2' || modelType === 'qwen3') {
     const from = look('max_window_layers');

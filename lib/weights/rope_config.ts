@@ -76,10 +76,18 @@ function isObject(value: RawValue | undefined): value is RawConfig {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** The field beside the dictionary that holds a layer type's theta. */
+function thetaField(modelType: string, layerType: string | undefined): string {
+  const local = layerType === 'sliding_attention';
+  if (modelType === 'gemma3_text' && local) return 'rope_local_base_freq';
+  if (modelType === 'modernbert') return local ? 'local_rope_theta' : 'global_rope_theta';
+  return 'rope_theta';
+}
+
 /** The dictionary that holds the parameters of one layer type, and the theta that stands beside it. */
 function choose(config: ConfigReader, layerType: string | undefined): { from: RawConfig; theta: number; name: string } {
   const local = layerType === 'sliding_attention' && config.modelType === 'gemma3_text';
-  const theta = config.num(local ? 'rope_local_base_freq' : 'rope_theta', { ...kPositive, default: 10_000 });
+  const theta = config.num(thetaField(config.modelType, layerType), { ...kPositive, default: 10_000 });
   const empty: RawConfig = {};
   const scaling = config.raw('rope_scaling');
   const parameters = config.raw('rope_parameters');

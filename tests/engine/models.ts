@@ -4,7 +4,7 @@ import { buildRandom } from '../../lib/bench/random_model.js';
 import { type BuiltDecoder, buildDecoder } from '../../lib/engine/build.js';
 import { DecoderHost, type HostOptions } from '../../lib/engine/host.js';
 import type { WeightDType } from '../../lib/graph/dtype.js';
-import { findArchitecture } from '../../lib/models/index.js';
+import { findDecoder } from '../../lib/models/index.js';
 import { TextModel } from '../../lib/tasks/text_model.js';
 import { loadTokenizer, type Tokenizer } from '../../lib/text/tokenizer.js';
 import { readConfig } from '../../lib/weights/config.js';
@@ -81,7 +81,7 @@ export function randomDecoder(options: RandomModel = {}): BuiltDecoder {
   const raw = options.config ?? tinyConfig;
   if (options.quantize !== undefined) return buildRandom(raw, 'config.json', options.quantize);
   const config = readConfig({ config: raw, configFile: 'config.json' });
-  const architecture = findArchitecture(config.architectures[0], config.modelType, 'config.json');
+  const architecture = findDecoder(config.architectures[0], config.modelType, 'config.json');
   return buildDecoder(architecture, config, randomSource(options.dtype ?? 'f32', options.seed ?? 1, []));
 }
 

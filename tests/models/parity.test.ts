@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { traceDecoder } from '../../lib/tasks/trace.js';
+import { traceModel } from '../../lib/tasks/trace.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { fixtures } from '../support/fixtures.js';
 import { cpuTiers } from '../support/run_op.js';
@@ -18,7 +18,7 @@ for (const kind of ['models', 'gguf'] as const) {
           const inputs = await readTensors(join(folder, 'inputs.safetensors'));
           const expected = await readTensors(join(folder, 'expected.safetensors'));
           const attentionMask = inputs.get('attention_mask');
-          const traced = await traceDecoder(
+          const traced = await traceModel(
             checkpoint,
             { inputIds: inputs.get('input_ids')!, attentionMask },
             { device, threads: 1 },

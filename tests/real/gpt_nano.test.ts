@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { traceDecoder } from '../../lib/index.js';
+import { traceModel } from '../../lib/index.js';
 import * as ops from '../../lib/runtime/ops.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { safetensors, TempFolder } from '../support/bytes.js';
@@ -108,7 +108,7 @@ describe.skipIf(shared === undefined)(
       it(`the whole model on ${device}`, async () => {
         const checkpoint = await openCheckpoint(folder.path);
         const inputIds = { shape: [batch, length], data: partials.get('idx')!.data };
-        const traced = await traceDecoder(checkpoint, { inputIds }, { device, threads: 1 });
+        const traced = await traceModel(checkpoint, { inputIds }, { device, threads: 1 });
         const pairs = [
           ['hidden_states.0', 'x'],
           ['hidden_states.1', 'block0'],

@@ -3,7 +3,7 @@ import { lower } from '../../lib/graph/lower.js';
 import type { Program } from '../../lib/graph/program.js';
 import { pageTokens } from '../../lib/layers/decoder.js';
 import type { WeightSource } from '../../lib/layers/weights.js';
-import { type Architecture, findArchitecture } from '../../lib/models/index.js';
+import { type DecoderArchitecture, findDecoder } from '../../lib/models/index.js';
 import type { DeviceModel, Executable } from '../../lib/runtime/executable.js';
 import type { InputArray } from '../../lib/runtime/native.js';
 import { type ConfigReader, readConfig } from '../../lib/weights/config.js';
@@ -13,14 +13,14 @@ import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
 /** The graph of a checkpoint under another config, or with weights from elsewhere. */
 export function build(
   checkpoint: Checkpoint,
-  options: { config?: RawConfig; source?: WeightSource; architecture?: Architecture } = {},
+  options: { config?: RawConfig; source?: WeightSource; architecture?: DecoderArchitecture } = {},
 ): BuiltDecoder {
   const config: ConfigReader = readConfig({
     config: options.config ?? checkpoint.config,
     configFile: checkpoint.configFile,
   });
   const architecture =
-    options.architecture ?? findArchitecture(config.architectures[0], config.modelType, checkpoint.configFile);
+    options.architecture ?? findDecoder(config.architectures[0], config.modelType, checkpoint.configFile);
   return buildDecoder(architecture, config, options.source ?? checkpointSource(checkpoint, architecture.gguf));
 }
 

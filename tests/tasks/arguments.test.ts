@@ -1,9 +1,9 @@
-/** Arguments of the wrong kind to load(), pull() and traceDecoder(): named, refused, never a TypeError. */
+/** Arguments of the wrong kind to load(), pull() and traceModel(): named, refused, never a TypeError. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, InputError, OptionError, VerdantError } from '../../lib/errors.js';
 import { pull } from '../../lib/hub/index.js';
 import { builtInModel, load } from '../../lib/tasks/load.js';
-import { type TraceInputs, traceDecoder } from '../../lib/tasks/trace.js';
+import { type TraceInputs, traceModel } from '../../lib/tasks/trace.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import type { Checkpoint } from '../../lib/weights/types.js';
 
@@ -31,7 +31,7 @@ describe('pull', () => {
   });
 });
 
-describe('traceDecoder', () => {
+describe('traceModel', () => {
   let checkpoint: Checkpoint;
   beforeAll(async () => {
     checkpoint = await openCheckpoint(builtInModel());
@@ -50,11 +50,11 @@ describe('traceDecoder', () => {
     ['an unknown input', { inputIds: ids, input_ids: ids }],
   ];
   it.each(inputs)('refuses %s', async (_, given) => {
-    await expect(traceDecoder(checkpoint, given as TraceInputs)).rejects.toThrow(InputError);
+    await expect(traceModel(checkpoint, given as TraceInputs)).rejects.toThrow(InputError);
   });
   it('refuses unknown options and options of another kind', async () => {
     for (const options of [null, { bogus: 1 }, { architecture: 5 }, { threads: 'x' }, { device: null }])
-      await expect(traceDecoder(checkpoint, { inputIds: ids }, any(options))).rejects.toThrow(OptionError);
+      await expect(traceModel(checkpoint, { inputIds: ids }, any(options))).rejects.toThrow(OptionError);
   });
 });
 

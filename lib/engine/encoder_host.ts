@@ -1,0 +1,239 @@
+import { AbortError, DisposedError } from '../errors.js';
+import { lower } from '../graph/lower.js';
+import type { DeviceModel, Executable } from '../runtime/executable.js';
+import type { InputArray } from '../runtime/native.js';
+import type { BuiltEncoder } from './build.js';
+import { type DeviceOptions, openDevice } from './open_device.js';
+
+/** One text for an encoder. */
+export interface EncoderSequence {
+  readonly ids: ArrayLike<number>;
+  /** Segment of each token; default 0. */
+  readonly tokenTypes?: ArrayLike<number> | undefined;
+  /** Positions as the model sees them; default: its own rule. */
+  readonly positions?: ArrayLike<number> | undefined;
+  /** Places in the padded sequence; default 0, 1, … */
+  readonly places?: ArrayLike<number> | undefined;
+  /** Tokens whose logits over the vocabulary are wanted; default: all. */
+  readonly logitRows?: readonly number[] | undefined;
+}
+
+export interface EncoderHostOptions extends DeviceOptions {
+  /** Rows of a step: as many waiting texts run together as fit, a longer one alone. Default 1024. */
+  readonly stepRows?: number | undefined;
+}
+
+/** Results of one text, by output name: (its rows, cols), (cols) of outputs over sequences, (its logit rows, vocab). */
+export type EncoderResult = Readonly<Record<string, Float32Array>>;
+
+interface Job {
+  readonly sequence: EncoderSequence;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (result: EncoderResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Positions of a sequence by the model's rule: places, or counted over ids that are not padding (RoBERTa). */
+export function encoderPositions(built: BuiltEncoder, ids: ArrayLike<number>): Int32Array {
+  const padding = built.builder.positionPadding;
+  if (padding === undefined) return Int32Array.from({ length: ids.length }, (_, i) => i);
+  let count = 0;
+  return Int32Array.from(ids, (id) => (id === padding ? padding : padding + ++count));
+}
+
+/** The arrays and dims of one step, sequences one after another, by the names that EncoderBuilder declares. */
+export function packEncoderStep(
+  built: BuiltEncoder,
+  sequences: readonly EncoderSequence[],
+): { dims: Record<string, number>; inputs: Record<string, InputArray>; starts: Int32Array; logitStarts: Int32Array } {
+  const rows = sequences.reduce((n, s) => n + s.ids.length, 0);
+  const logits = sequences.map((s) => s.logitRows ?? Array.from({ length: s.ids.length }, (_, i) => i));
+  const logitRows = logits.reduce((n, l) => n + l.length, 0);
+  const array = (): Int32Array => new Int32Array(rows);
+  const [ids, types, positions, places, ropeLengths] = [array(), array(), array(), array(), array()];
+  const wanted = new Int32Array(logitRows);
+  const [starts, logitStarts] = [new Int32Array(sequences.length + 1), new Int32Array(sequences.length + 1)];
+  for (const [s, sequence] of sequences.entries()) {
+    const [row, n, logit] = [starts[s]!, sequence.ids.length, logitStarts[s]!];
+    ids.set(sequence.ids, row);
+    if (sequence.tokenTypes !== undefined) types.set(sequence.tokenTypes, row);
+    positions.set(sequence.positions ?? encoderPositions(built, sequence.ids), row);
+    for (let i = 0; i < n; i++) places[row + i] = sequence.places?.[i] ?? i;
+    ropeLengths.fill(n, row, row + n);
+    for (const [i, at] of logits[s]!.entries()) wanted[logit + i] = row + at;
+    starts[s + 1] = row + n;
+    logitStarts[s + 1] = logit + logits[s]!.length;
+  }
+  return {
+    dims: { rows, seqs: sequences.length, seq_bounds: sequences.length + 1, logit_rows: logitRows },
+    inputs: {
+      input_ids: ids,
+      token_type_ids: types,
+      positions,
+      places,
+      rope_lengths: ropeLengths,
+      starts,
+      first_rows: starts.slice(0, -1),
+      logit_rows: wanted,
+    },
+    starts,
+    logitStarts,
+  };
+}
+
+/** Texts that want the same outputs, in order; those that wait run together. */
+class Lane {
+  readonly #host: EncoderHost;
+  readonly #outputs: readonly string[];
+  readonly #executable: () => Promise<Executable>;
+  #waiting: Job[] = [];
+  #running = false;
+
+  constructor(host: EncoderHost, outputs: readonly string[], executable: () => Promise<Executable>) {
+    this.#host = host;
+    this.#outputs = outputs;
+    this.#executable = executable;
+  }
+
+  add(job: Job): void {
+    this.#waiting.push(job);
+    if (this.#running) return;
+    this.#running = true;
+    setImmediate(() => void this.#pump());
+  }
+
+  rejectAll(error: unknown): void {
+    for (const job of this.#waiting.splice(0)) job.reject(error);
+  }
+
+  async #pump(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#take();
+      if (batch.length === 0) continue;
+      try {
+        await this.#run(batch);
+      } catch (error) {
+        for (const job of batch) job.reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  /** Jobs of the next step, in order, without those that were given up. */
+  #take(): Job[] {
+    const batch: Job[] = [];
+    let rows = 0;
+    while (this.#waiting.length > 0) {
+      const job = this.#waiting[0]!;
+      if (job.signal?.aborted === true) {
+        this.#waiting.shift();
+        job.reject(new AbortError(undefined, { cause: job.signal.reason }));
+        continue;
+      }
+      rows += job.sequence.ids.length;
+      if (batch.length > 0 && rows > this.#host.stepRows) break;
+      batch.push(job);
+      this.#waiting.shift();
+    }
+    return batch;
+  }
+
+  async #run(batch: readonly Job[]): Promise<void> {
+    const { built } = this.#host;
+    const executable = await this.#executable();
+    const { dims, inputs, starts, logitStarts } = packEncoderStep(
+      built,
+      batch.map((job) => job.sequence),
+    );
+    const { outputs } = await executable.run(dims, inputs);
+    for (const [s, job] of batch.entries()) {
+      const own = this.#outputs.map((name): [string, Float32Array] => {
+        const [space, cols] = built.builder.graph.outputs.get(name)!.dims as readonly { name: string; size?: number }[];
+        const bounds =
+          space!.name === 'seqs' ? [s, s + 1] : (space!.name === 'rows' ? starts : logitStarts).slice(s, s + 2);
+        const width = cols!.size!;
+        return [name, (outputs[name] as Float32Array).slice(bounds[0]! * width, bounds[1]! * width)];
+      });
+      job.resolve(Object.fromEntries(own));
+    }
+  }
+}
+
+/** An encoder on a device: texts that come while others run join the next step. */
+export class EncoderHost {
+  readonly built: BuiltEncoder;
+  readonly model: DeviceModel;
+  readonly stepRows: number;
+  readonly #compute: string | undefined;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #main: { readonly name: string; readonly executable: Executable };
+  #disposed = false;
+
+  private constructor(
+    built: BuiltEncoder,
+    model: DeviceModel,
+    main: { readonly name: string; readonly executable: Executable },
+    options: EncoderHostOptions,
+  ) {
+    this.built = built;
+    this.model = model;
+    this.#main = main;
+    this.#compute = options.compute;
+    this.stepRows = options.stepRows ?? 1024;
+  }
+
+  /** `outputs`: those of the program that is compiled, and its weights packed, here; others are when first asked for. */
+  static async open(
+    built: BuiltEncoder,
+    outputs: readonly string[],
+    options: EncoderHostOptions = {},
+  ): Promise<EncoderHost> {
+    const name = outputs.join(' ');
+    const { model, executable } = await openDevice(encoderProgram(built, outputs, options.compute), options);
+    return new EncoderHost(built, model, { name, executable }, options);
+  }
+
+  /** Results of one text; it may run together with others, which changes no bit of them. */
+  run(outputs: readonly string[], sequence: EncoderSequence, signal?: AbortSignal): Promise<EncoderResult> {
+    if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
+    return new Promise((resolve, reject) => this.#lane(outputs).add({ sequence, signal, resolve, reject }));
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const lane of this.#lanes.values()) lane.rejectAll(new DisposedError('the model was disposed'));
+    await this.model.dispose();
+  }
+
+  #lane(outputs: readonly string[]): Lane {
+    const name = outputs.join(' ');
+    const known = this.#lanes.get(name);
+    if (known !== undefined) return known;
+    let made: Promise<Executable> | undefined;
+    const executable = (): Promise<Executable> => {
+      if (name === this.#main.name) return Promise.resolve(this.#main.executable);
+      made ??= this.model.compile(encoderProgram(this.built, outputs, this.#compute));
+      made.catch(() => (made = undefined));
+      return made;
+    };
+    const lane = new Lane(this, outputs, executable);
+    this.#lanes.set(name, lane);
+    return lane;
+  }
+}
+
+/** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
+export function encoderProgram(
+  built: BuiltEncoder,
+  outputs: readonly string[],
+  compute?: string,
+  optional: readonly string[] = [],
+): ReturnType<typeof lower> {
+  return lower(built.builder.graph, {
+    name: 'encode',
+    outputs,
+    optional,
+    ...(compute === undefined ? {} : { compute }),
+  });
+}
