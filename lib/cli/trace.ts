@@ -21,10 +21,10 @@ interface TraceValues extends HubValues, DeviceValues {
 }
 
 const rules = `
-IN holds input_ids and, where needed, attention_mask and position_ids: integers, (batch, length), Hugging Face's names.
-OUT gets logits, hidden_states.N and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences
-(I64): greedy, prompts without padding, then the new ids, then padding. Linears multiply in f32 unless --compute says
-otherwise. No tokenizer is needed.`;
+IN holds input_ids and, where needed, attention_mask, position_ids and token_type_ids: integers, (batch, length), Hugging
+Face's names. OUT gets what the class returns (logits, last_hidden_state, pooler_output, start_logits …), hidden_states.N
+and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences (I64): greedy, prompts without
+padding, then the new ids, then padding. Linears multiply in f32 unless --compute says otherwise. No tokenizer is needed.`;
 
 export function define(command: Command, context: Context): void {
   command
@@ -38,7 +38,7 @@ export function define(command: Command, context: Context): void {
     .action((model, values) => trace(model, values, context));
 }
 
-const known = ['input_ids', 'attention_mask', 'position_ids'] as const;
+const known = ['input_ids', 'attention_mask', 'position_ids', 'token_type_ids'] as const;
 
 async function readInputs(file: string): Promise<TraceInputs> {
   const { readSafetensors } = await import('../weights/safetensors.js');
@@ -50,13 +50,16 @@ async function readInputs(file: string): Promise<TraceInputs> {
     throw new InputError('inputs that this model does not take', { file, expected: known.join(', '), found });
   }
   const tensors = await readNumberTensors(header);
-  const [ids, mask, positions] = known.map((name) => tensors.get(name));
+  const [ids, mask, positions, types] = known.map((name) => tensors.get(name));
   if (ids === undefined)
     throw new InputError('the inputs lack input_ids', { file, expected: 'input_ids', found: [...tensors.keys()] });
   for (const [name, { data }] of tensors) checkNumbers(file, name, data);
   return {
     inputIds: ids,
-    ...given({ attentionMask: mask, positionIds: positions } satisfies Record<string, NumberTensor | undefined>),
+    ...given({ attentionMask: mask, positionIds: positions, tokenTypeIds: types } satisfies Record<
+      string,
+      NumberTensor | undefined
+    >),
   };
 }
 

@@ -1,6 +1,7 @@
 import { UnsupportedError } from '../errors.js';
 import { type CacheGroup, DecoderBuilder } from '../layers/decoder.js';
-import { EncoderBuilder } from '../layers/encoder.js';
+import { EncoderBuilder, type EncoderHead, encoderHead } from '../layers/encoder.js';
+import { type SentencePlan, sentenceEmbedding } from '../layers/sentence.js';
 import type { WeightSource } from '../layers/weights.js';
 import type { Architecture, DecoderArchitecture, EncoderArchitecture } from '../models/architecture.js';
 import { findArchitecture } from '../models/index.js';
@@ -74,16 +75,31 @@ export function buildDecoder(
   };
 }
 
+export interface EncoderOptions {
+  /** Head to build, instead of the one that the class name stands for: 'base' where only embeddings are wanted. */
+  readonly head?: EncoderHead | undefined;
+  /** What makes one vector of a text, after the base model. */
+  readonly sentence?: SentencePlan | undefined;
+}
+
+/** Names under which heads lie beside the base model; they go unused where another head is asked for. */
+const headTensors =
+  /^(cls|lm_head|classifier|qa_outputs|vocab_\w+|pre_classifier|generator_\w+|discriminator_\w+|head|decoder)\./;
+
 /** The same of an encoder; `className`: one of the architecture's classes, which says what head it has. */
 export function buildEncoder(
   architecture: EncoderArchitecture,
   className: string,
   config: ConfigReader,
   source: WeightSource,
+  options: EncoderOptions = {},
 ): BuiltEncoder {
-  const builder = new EncoderBuilder(architecture.modelType, className, config, source);
+  const own = encoderHead(className);
+  const head = options.head ?? own;
+  const builder = new EncoderBuilder(architecture.modelType, head, config, source);
   config.collect(() => architecture.build(builder));
-  builder.weights.checkUsed(architecture.ignored ?? []);
+  builder.weights.checkUsed([...(architecture.ignored ?? []), ...(head === own ? [] : [headTensors])]);
+  if (options.sentence !== undefined) sentenceEmbedding(builder, options.sentence);
   const first = builder.positionPadding === undefined ? 0 : builder.positionPadding + 1;
   return {
     kind: 'encoder',
@@ -102,6 +118,7 @@ export function buildModel(
   architecture?: Architecture,
   quantize?: QuantizeType,
   kvType?: KvType,
+  encoder?: EncoderOptions,
 ): BuiltDecoder | BuiltEncoder {
   const config = readConfig(checkpoint);
   const className = config.architectures[0];
@@ -111,7 +128,7 @@ export function buildModel(
   }
   const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
   const source = checkpointSource(checkpoint, chosen.gguf, types);
-  if (chosen.kind === 'encoder') return buildEncoder(chosen, className ?? chosen.classes[0]!, config, source);
+  if (chosen.kind === 'encoder') return buildEncoder(chosen, className ?? chosen.classes[0]!, config, source, encoder);
   return buildDecoder(chosen, config, source, kvType);
 }
 

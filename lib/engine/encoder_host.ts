@@ -74,6 +74,7 @@ export function packEncoderStep(
       rope_lengths: ropeLengths,
       starts,
       first_rows: starts.slice(0, -1),
+      last_rows: starts.subarray(1).map((end) => end - 1),
       logit_rows: wanted,
     },
     starts,

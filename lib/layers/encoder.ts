@@ -37,6 +37,8 @@ export class EncoderBuilder extends ModelBuilder {
   readonly tokenTypes: Tensor<['rows'], 'i32'>;
   /** (seqs): first row of each sequence. */
   readonly firstRows: Tensor<['seqs'], 'i32'>;
+  /** (seqs): last row of each sequence. */
+  readonly lastRows: Tensor<['seqs'], 'i32'>;
   /** (logit_rows): rows whose logits over the vocabulary are wanted. */
   readonly logitRows: Tensor<['logit_rows'], 'i32'>;
   /** (rows, keys): nonzero = may see; one sequence only, for `trace`, where a row may be there that none sees. */
@@ -48,12 +50,13 @@ export class EncoderBuilder extends ModelBuilder {
   /** Positions count only ids other than this one, from it on (RoBERTa); undefined: 0, 1, … of the places. */
   positionPadding: number | undefined;
 
-  constructor(name: string, className: string, config: ConfigReader, source: WeightSource) {
+  constructor(name: string, head: EncoderHead, config: ConfigReader, source: WeightSource) {
     super(name, config, source);
-    this.head = encoderHead(className);
+    this.head = head;
     this.places = this.rowInput('places');
     this.tokenTypes = this.rowInput('token_type_ids');
     this.firstRows = this.graph.input('first_rows', 'i32', [stepDim('seqs')]);
+    this.lastRows = this.graph.input('last_rows', 'i32', [stepDim('seqs')]);
     this.logitRows = this.graph.input('logit_rows', 'i32', [stepDim('logit_rows')]);
     this.mask = this.graph.optionalInput('mask', 'u8', [stepDim('rows'), stepDim('keys')]);
     this.labels = config.labels();
@@ -77,6 +80,11 @@ export class EncoderBuilder extends ModelBuilder {
   /** The first row of each sequence ([CLS], <s>): (rows, cols) → (seqs, cols). */
   first<C extends string>(x: Rows<C>): Sequences<C> {
     return this.scoped('first', () => gatherRows(x, this.firstRows));
+  }
+
+  /** The last row of each sequence: (rows, cols) → (seqs, cols). */
+  last<C extends string>(x: Rows<C>): Sequences<C> {
+    return this.scoped('last', () => gatherRows(x, this.lastRows));
   }
 
   /** The rows whose logits over the vocabulary are wanted: (rows, cols) → (logit_rows, cols). */

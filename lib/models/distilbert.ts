@@ -71,5 +71,6 @@ export const distilbert: Architecture = {
   ],
   modelType: 'distilbert',
   build,
-  ignored: [/embeddings\.position_ids$/, /^vocab_projector\.weight$/],
+  // Published files of the base model keep the head of the masked language model.
+  ignored: [/embeddings\.position_ids$/, /^vocab_(transform|layer_norm|projector)\./],
 };

@@ -37,8 +37,9 @@ export async function traceEncoderRows(
   compute: string,
 ): Promise<Map<string, TraceTensor>> {
   const { graph } = built.builder;
-  const names = [...graph.outputs.keys()];
-  const executable = await model.compile(encoderProgram(built, names, compute, ['mask']));
+  // last_hidden_state and the last of hidden_states are one value, which a program gives once.
+  const names = new Map([...graph.outputs].map(([name, value]) => [value, name]));
+  const executable = await model.compile(encoderProgram(built, [...names.values()], compute, ['mask']));
   const usesFirst = executable.program.values.some((v) => v.kind === 'input' && v.name === 'first_rows');
   const out = new Map<string, TraceTensor>();
   for (const [b, row] of rows.entries()) {
@@ -62,6 +63,7 @@ export async function traceEncoderRows(
       else scatterRows(into, b, row.kept, found.data, heads, length, keys ? length : width, keys);
     }
   }
+  for (const [name, value] of graph.outputs) if (!out.has(name)) out.set(name, out.get(names.get(value)!)!);
   return out;
 }
 

@@ -9,7 +9,7 @@ import { error, readTensors } from '../support/safetensors.js';
 /** Largest |Δ| as a share of the largest expected value: the promise of every architecture. */
 const kTolerance = 1e-4;
 
-for (const kind of ['models', 'gguf'] as const) {
+for (const kind of ['models', 'gguf', 'encoders'] as const) {
   describe(`${kind}: logits, hidden states and attention maps are those of transformers`, () => {
     for (const { name, folder } of fixtures(kind)) {
       for (const device of cpuTiers()) {
@@ -17,10 +17,13 @@ for (const kind of ['models', 'gguf'] as const) {
           const checkpoint = await openCheckpoint(kind === 'gguf' ? join(folder, 'model.gguf') : folder);
           const inputs = await readTensors(join(folder, 'inputs.safetensors'));
           const expected = await readTensors(join(folder, 'expected.safetensors'));
-          const attentionMask = inputs.get('attention_mask');
           const traced = await traceModel(
             checkpoint,
-            { inputIds: inputs.get('input_ids')!, attentionMask },
+            {
+              inputIds: inputs.get('input_ids')!,
+              attentionMask: inputs.get('attention_mask'),
+              tokenTypeIds: inputs.get('token_type_ids'),
+            },
             { device, threads: 1 },
           );
           expect([...traced.keys()].sort()).toEqual([...expected.keys()].sort());

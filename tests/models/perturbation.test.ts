@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BuiltDecoder } from '../../lib/engine/build.js';
-import type { WeightSource } from '../../lib/layers/weights.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { checkpointSource } from '../../lib/weights/source.js';
-import type { Checkpoint, RawConfig } from '../../lib/weights/types.js';
+import type { RawConfig } from '../../lib/weights/types.js';
 import { type Fixture, fixtures, readJson } from '../support/fixtures.js';
 import { build, forward, program } from '../support/forward.js';
+import { allTensors, perturbed } from '../support/perturb.js';
 import { error, readTensors } from '../support/safetensors.js';
 
 /** Ten times the tolerance of the parity tests: what a fault in any tensor or feature moves the logits by, at least. */
@@ -41,33 +41,6 @@ async function logitsOf(built: BuiltDecoder, rows: readonly Row[]): Promise<numb
   } finally {
     await model.dispose();
   }
-}
-
-/** Adds noise of 0.1 rms to one tensor. */
-function perturbed(source: WeightSource, target: string, values: Float64Array): WeightSource {
-  const rms = Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
-  let seed = 12345;
-  const noise = (): number => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    return Math.sqrt(12) * (seed / 2 ** 32 - 0.5);
-  };
-  const data = Float32Array.from(values, (v) => v + 0.1 * rms * noise());
-  return {
-    ...source,
-    find(name) {
-      const tensor = source.find(name);
-      if (tensor === undefined || name !== target) return tensor;
-      return { ...tensor, dtype: 'f32', expr: (_, rows, cols) => ({ kind: 'bytes', dtype: 'f32', rows, cols, data }) };
-    },
-  };
-}
-
-async function allTensors(checkpoint: Checkpoint): Promise<Map<string, Float64Array>> {
-  const made = new Map<string, Float64Array>();
-  for (const { path } of checkpoint.files) {
-    for (const [name, tensor] of await readTensors(path)) made.set(name, tensor.data);
-  }
-  return made;
 }
 
 describe('every tensor and every feature moves the logits', () => {

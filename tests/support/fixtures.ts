@@ -10,6 +10,8 @@ export interface FixtureCase {
   readonly generate_cache?: 'same' | 'yes' | 'no';
   /** Stored names of the model's parameters. */
   readonly tensors: readonly string[];
+  /** Tensors that change nothing: a key's bias adds the same to all scores of a query. */
+  readonly inert?: readonly string[];
   readonly features: readonly { readonly name: string; readonly patch: RawConfig }[];
 }
 
@@ -19,8 +21,11 @@ export interface Fixture {
   readonly case: FixtureCase;
 }
 
-/** Fixtures of tests/fixtures/models or tests/fixtures/gguf. */
-export function fixtures(kind: 'models' | 'gguf'): Fixture[] {
+/** Folders of tests/fixtures. */
+export type FixtureKind = 'models' | 'gguf' | 'encoders';
+
+/** All fixtures of a kind. */
+export function fixtures(kind: FixtureKind): Fixture[] {
   const top = join(import.meta.dirname, '../fixtures', kind);
   const names = readdirSync(top).filter((name) => readdirSync(join(top, name)).includes('case.json'));
   return names.sort().map((name) => {
@@ -29,7 +34,7 @@ export function fixtures(kind: 'models' | 'gguf'): Fixture[] {
   });
 }
 
-export function fixture(kind: 'models' | 'gguf', name: string): Fixture {
+export function fixture(kind: 'models' | 'gguf' | 'encoders', name: string): Fixture {
   const found = fixtures(kind).find((f) => f.name === name);
   if (found === undefined) throw new Error(`no fixture ${kind}/${name}`);
   return found;
