@@ -3,7 +3,11 @@
  * transformers (5.18; 4.x has the same). Derived ones are computed: key/value heads, head size, layer types.
  * `null` means "not used", as in the classes.
  */
+<<<<<<< HEAD
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
+=======
+import { gptAliases, gptDefaults } from './defaults/gpt.js';
+>>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -149,6 +153,7 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
     rope_theta: 1_000_000,
     rope_local_base_freq: 10_000,
   },
+<<<<<<< HEAD
   ...encoderDefaults,
 });
 
@@ -175,6 +180,31 @@ export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>
   gpt2: pairs(kGpt2Aliases),
   ...Object.fromEntries(Object.entries(encoderAliases).map(([type, list]) => [type, pairs(list)])),
 });
+=======
+  ...gptDefaults,
+});
+
+const kAliases: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
+  gpt2: [
+    ['hidden_size', 'n_embd'],
+    ['max_position_embeddings', 'n_positions'],
+    ['num_attention_heads', 'n_head'],
+    ['num_hidden_layers', 'n_layer'],
+  ],
+  ...gptAliases,
+};
+
+/** Second spellings that the classes accept (`attribute_map`), both ways. */
+export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(
+  Object.create(null),
+  Object.fromEntries(
+    Object.entries(kAliases).map(([type, pairs]) => [
+      type,
+      new Map<string, string>(pairs.flatMap(([a, b]) => [[a, b] as const, [b, a] as const])),
+    ]),
+  ),
+);
+>>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
 
 /** Reads a field of the config with plain defaults applied; undefined where neither has it. */
 export type Look = (field: string) => RawValue | undefined;
@@ -189,6 +219,10 @@ export function derivedDefault(modelType: string, field: string, look: Look): Ra
   }
   if (field === 'n_inner') {
     const width = look('n_embd');
+    return typeof width === 'number' ? 4 * width : undefined;
+  }
+  if (field === 'intermediate_size' && modelType === 'gpt_neo') {
+    const width = look('hidden_size');
     return typeof width === 'number' ? 4 * width : undefined;
   }
   return field === 'layer_types' ? layerTypes(modelType, look) : undefined;
