@@ -5,7 +5,7 @@ import { plainMlp } from '../layers/mlp.js';
 import { normed } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add, rope } from '../ops/index.js';
-import type { Architecture } from './architecture.js';
+import { type Architecture, withBiases } from './architecture.js';
 
 /** GPTNeoXForCausalLM (GPT-NeoX-20B, Pythia): q, k, v fused head by head, part of a head turns, parallel residual (Black et al. 2022). */
 function build(m: DecoderBuilder): void {
@@ -50,4 +50,20 @@ export const gptNeox: Architecture = {
   modelType: 'gpt_neox',
   build,
   ignored: [/\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)$/],
+  gguf: {
+    arch: ['gptneox'],
+    names: {
+      'gpt_neox.embed_in.weight': 'token_embd.weight',
+      'embed_out.weight': 'output.weight',
+      ...withBiases({
+        'gpt_neox.final_layer_norm': 'output_norm',
+        'gpt_neox.layers.*.input_layernorm': 'blk.*.attn_norm',
+        'gpt_neox.layers.*.attention.query_key_value': 'blk.*.attn_qkv',
+        'gpt_neox.layers.*.attention.dense': 'blk.*.attn_output',
+        'gpt_neox.layers.*.post_attention_layernorm': 'blk.*.ffn_norm',
+        'gpt_neox.layers.*.mlp.dense_h_to_4h': 'blk.*.ffn_up',
+        'gpt_neox.layers.*.mlp.dense_4h_to_h': 'blk.*.ffn_down',
+      }),
+    },
+  },
 };

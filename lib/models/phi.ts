@@ -7,7 +7,7 @@ import { headLayerNorm, normed } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import type { Weights } from '../layers/weights.js';
 import { add, rope } from '../ops/index.js';
-import type { Architecture } from './architecture.js';
+import { type Architecture, withBiases } from './architecture.js';
 
 /** One norm that all heads share: x (rows, heads · head_dim) → like x. */
 function headsNormed<C extends string>(
@@ -66,4 +66,21 @@ export const phi: Architecture = {
   modelType: 'phi',
   build,
   ignored: [/\.rotary_emb\.inv_freq$/],
+  gguf: {
+    arch: ['phi2'],
+    names: {
+      'model.embed_tokens.weight': 'token_embd.weight',
+      ...withBiases({
+        'model.final_layernorm': 'output_norm',
+        lm_head: 'output',
+        'model.layers.*.input_layernorm': 'blk.*.attn_norm',
+        'model.layers.*.self_attn.q_proj': 'blk.*.attn_q',
+        'model.layers.*.self_attn.k_proj': 'blk.*.attn_k',
+        'model.layers.*.self_attn.v_proj': 'blk.*.attn_v',
+        'model.layers.*.self_attn.dense': 'blk.*.attn_output',
+        'model.layers.*.mlp.fc1': 'blk.*.ffn_up',
+        'model.layers.*.mlp.fc2': 'blk.*.ffn_down',
+      }),
+    },
+  },
 };

@@ -7,7 +7,7 @@ import { headLayerNorm, normed } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import type { Weights } from '../layers/weights.js';
 import { add, rope } from '../ops/index.js';
-import type { Architecture } from './architecture.js';
+import { type Architecture, llamaGgufNames } from './architecture.js';
 
 /** Each head has a norm of its own, without bias: x (rows, heads · head_dim) → like x. */
 function headsNormed<C extends string>(
@@ -67,4 +67,13 @@ export const stablelm: Architecture = {
   modelType: 'stablelm',
   build,
   ignored: [/\.rotary_emb\.inv_freq$/],
+  gguf: {
+    arch: ['stablelm'],
+    names: {
+      ...llamaGgufNames,
+      'model.norm.bias': 'output_norm.bias',
+      'model.layers.*.input_layernorm.bias': 'blk.*.attn_norm.bias',
+      'model.layers.*.post_attention_layernorm.bias': 'blk.*.ffn_norm.bias',
+    },
+  },
 };

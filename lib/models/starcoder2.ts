@@ -5,7 +5,7 @@ import { plainMlp } from '../layers/mlp.js';
 import { normed } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add, rope } from '../ops/index.js';
-import type { Architecture } from './architecture.js';
+import { type Architecture, llamaGgufNames, withBiases } from './architecture.js';
 
 /** Starcoder2ForCausalLM: rotary positions and grouped queries with layer norms, biases and a plain MLP (Lozhkov et al. 2024). */
 function build(m: DecoderBuilder): void {
@@ -50,4 +50,17 @@ export const starcoder2: Architecture = {
   modelType: 'starcoder2',
   build,
   ignored: [/\.rotary_emb\.inv_freq$/],
+  gguf: {
+    arch: ['starcoder2'],
+    names: {
+      ...llamaGgufNames,
+      ...withBiases({
+        'model.norm': 'output_norm',
+        'model.layers.*.input_layernorm': 'blk.*.attn_norm',
+        'model.layers.*.post_attention_layernorm': 'blk.*.ffn_norm',
+        'model.layers.*.mlp.c_fc': 'blk.*.ffn_up',
+        'model.layers.*.mlp.c_proj': 'blk.*.ffn_down',
+      }),
+    },
+  },
 };
