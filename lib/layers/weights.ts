@@ -82,6 +82,18 @@ function fusedRows({ part, perHead }: MatrixOptions): number | undefined {
   return perHead === undefined ? part?.of : perHead.heads * perHead.of * perHead.headDim;
 }
 
+/** (heads · of · head_dim, cols) → (heads · count · head_dim, cols). */
+function headRows(stored: WeightExpr, { index, count = 1, of, heads, headDim }: HeadRows): WeightExpr {
+  const slice = (h: number): WeightExpr => sliceRows(stored, (h * of + index) * headDim, count * headDim);
+  return concatRows(Array.from({ length: heads }, (_, h) => slice(h)));
+}
+
+/** All rows of a tensor stored head by head in GGUF's order: those of all queries, all keys, all values. */
+export function separatedHeads(stored: WeightExpr, layout: HeadRows): WeightExpr {
+  const rows = (index: number, count: number): WeightExpr => headRows(stored, { ...layout, index, count });
+  return concatRows([rows(0, layout.of - 2), rows(layout.of - 2, 1), rows(layout.of - 1, 1)]);
+}
+
 /** A cursor over published tensor names: `weights.at('model.layers.0').at('self_attn').matrix('q_proj.weight', …)`. */
 export class Weights {
   readonly source: WeightSource;
@@ -229,10 +241,8 @@ export class Weights {
     const expr = gguf && ggufHeads !== undefined ? permuteRows(stored, ggufHeads) : stored;
     if (part !== undefined) return sliceRows(expr, part.begin, rows);
     if (perHead === undefined) return expr;
-    const { index, count = 1, of, heads, headDim } = perHead;
-    if (gguf) return sliceRows(expr, index * heads * headDim, count * heads * headDim);
-    const slices = Array.from({ length: heads }, (_, h) => sliceRows(expr, (h * of + index) * headDim, count * headDim));
-    return concatRows(slices);
+    const { index, count = 1, heads, headDim } = perHead;
+    return gguf ? sliceRows(expr, index * heads * headDim, count * heads * headDim) : headRows(expr, perHead);
   }
 
   /** Quantised where the source asks for it. */

@@ -194,6 +194,15 @@ const kAliases: Readonly<Record<string, readonly (readonly [string, string])[]>>
   ...gptAliases,
 };
 
+/** The field for the epsilon of layer norms, where a model type has those instead of RMS norms. */
+export const layerNormFields: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  gpt2: 'layer_norm_epsilon',
+  gpt_neox: 'layer_norm_eps',
+  phi: 'layer_norm_eps',
+  stablelm: 'layer_norm_eps',
+  starcoder2: 'norm_epsilon',
+});
+
 /** Second spellings that the classes accept (`attribute_map`), both ways. */
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(
   Object.create(null),

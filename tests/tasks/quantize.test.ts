@@ -49,18 +49,25 @@ const greedy = (path: string, options: LoadOptions = {}): Promise<readonly numbe
 /** What GGUF has no place for, by fixture: the field that the error names. */
 const refused: Readonly<Record<string, string>> = {
   gemma3_layer_types: 'layer_types',
+  gpt_neox_sequential: 'hidden_act',
   gpt2_gelu: 'activation_function',
   gpt2_plain: 'scale_attn',
   gpt2_relu: 'activation_function',
   llama_head_only: 'hidden_act',
   llama_rope_dynamic: 'rope_type',
   llama_rope_yarn_factor: 'truncate',
+  phi_qk_layernorm: 'qk_layernorm',
   qwen2_window: 'layer_types',
   qwen3_layer_types: 'layer_types',
+  stablelm_parallel: 'qk_layernorm',
+  starcoder2_plain: 'hidden_act',
 };
 
 /** Model types that GGUF files are written for. */
-const written = ['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3_text'];
+const written = [
+  ...['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3_text'],
+  ...['gpt_neox', 'phi', 'stablelm', 'starcoder2'],
+];
 
 /** The field that the error of a fixture names; undefined: it can be written. */
 function refusal({ name, folder: source }: Fixture): string | undefined {
