@@ -5,4 +5,11 @@ export { gatedMlp, plainMlp } from './mlp.js';
 export { type HeadNorm, headLayerNorm, normed } from './norm.js';
 export { type ProjectOptions, project } from './project.js';
 export { ropeFrequencies, ropeTableOf } from './rope.js';
-export { type HeadRows, type MatrixOptions, type PackedMatrix, type SourceTensor, type WeightSource, Weights } from './weights.js';
+export {
+  type HeadRows,
+  type MatrixOptions,
+  type PackedMatrix,
+  type SourceTensor,
+  type WeightSource,
+  Weights,
+} from './weights.js';

@@ -298,7 +298,8 @@ class Translator {
     if (gemma3) c.rope_local_base_freq = this.#float('rope.freq_base_swa') ?? 10_000;
     const dims = this.#optional('rope.dimension_count', 1, headDim);
     const turned = (dims ?? headDim) / headDim;
-    if (turned !== 1 || ['gpt_neox', 'phi', 'stablelm'].includes(this.#arch.modelType)) c.partial_rotary_factor = turned;
+    if (turned !== 1 || ['gpt_neox', 'phi', 'stablelm'].includes(this.#arch.modelType))
+      c.partial_rotary_factor = turned;
     c.rope_scaling = await this.#scaling(dims ?? headDim);
   }
 

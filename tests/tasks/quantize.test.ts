@@ -69,10 +69,10 @@ const written = [
   ...['gpt_neox', 'phi', 'stablelm', 'starcoder2'],
 ];
 
-/** The field that the error of a fixture names; undefined: it can be written. */
+/** What the error of a fixture names; undefined: it can be written. */
 function refusal({ name, folder: source }: Fixture): string | undefined {
   const type = readJson(join(source, 'config.json')).model_type as string;
-  return written.includes(type) ? refused[name] : 'model_type';
+  return written.includes(type) ? refused[name] : 'no GGUF form of the model type';
 }
 
 describe('quantize to f32: the file computes what the folder does', () => {

@@ -359,7 +359,9 @@ describe('GGUF metadata as config', () => {
   const archs = ['llama', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3', 'gpt2', 'gptneox', 'phi2', 'stablelm'];
   it.each([...archs, 'starcoder2'])('translates %s', async (arch) => {
     const window = arch === 'gemma3' ? [pair.u32('gemma3.attention.sliding_window', 512)] : [];
-    const checkpoint = await open(modelPairs(arch, window));
+    const layerNorms = ['gptneox', 'phi2', 'stablelm', 'starcoder2'].includes(arch);
+    const norm = layerNorms ? [pair.f32(`${arch}.attention.layer_norm_epsilon`, 1e-5)] : [];
+    const checkpoint = await open(modelPairs(arch, [...window, ...norm]));
     const config = readConfig(checkpoint);
     expect(config.modelType).toBe(families[arch] ?? arch);
     expect([config.int('num_hidden_layers'), config.int('hidden_size'), config.int('num_attention_heads')]).toEqual([
