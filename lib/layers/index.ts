@@ -2,7 +2,7 @@
 export { type CacheGroup, DecoderBuilder, pageTokens } from './decoder.js';
 export { type HeadOptions, languageHead, type TokenTables, tokenTables } from './language_head.js';
 export { gatedMlp, plainMlp } from './mlp.js';
-export { type HeadNorm, headLayerNorm, normed } from './norm.js';
+export { type HeadNorm, headLayerNorm, norm } from './norm.js';
 export { type ProjectOptions, project } from './project.js';
 export { ropeFrequencies, ropeTableOf } from './rope.js';
 export {

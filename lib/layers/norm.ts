@@ -5,17 +5,19 @@ import { layerNorm } from '../ops/layer_norm.js';
 import { slice } from '../ops/slice.js';
 import type { Weights } from './weights.js';
 
-/** A layer norm by its published name: x (rows, hidden) → like x, with w's NAME.weight and, unless `bias` is false, NAME.bias. */
-export function normed<R extends string, C extends string>(
+/** LayerNorm with w's NAME.weight and NAME.bias, which files of TensorFlow's time call gamma and beta. */
+export function norm<R extends string, C extends string>(
   w: Weights,
   name: string,
   x: Tensor<[R, C], 'f32'>,
   eps: number,
   bias = true,
 ): Tensor<[R, C], 'f32'> {
-  const n = x.dims[1];
-  const shift = bias ? w.vector(`${name}.bias`, n) : undefined;
-  return x.graph.scoped(name, () => layerNorm(x, w.vector(`${name}.weight`, n), shift, eps));
+  const old = !w.has(`${name}.weight`) && w.has(`${name}.gamma`);
+  const [scale, shift] = old ? ['gamma', 'beta'] : ['weight', 'bias'];
+  const size = x.dims[1];
+  const beta = bias ? w.vector(`${name}.${shift}`, size) : undefined;
+  return x.graph.scoped(name, () => layerNorm(x, w.vector(`${name}.${scale}`, size), beta, eps));
 }
 
 /** Weight and bias (head_dim) of one head's norm. */

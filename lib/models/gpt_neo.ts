@@ -2,12 +2,12 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
-import { normed } from '../layers/norm.js';
+import { norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add } from '../ops/index.js';
 import type { ConfigReader } from '../weights/config.js';
 import type { RawValue } from '../weights/types.js';
-import type { Architecture } from './architecture.js';
+import type { DecoderArchitecture } from './architecture.js';
 
 const kExpected = 'lists like [[["global", "local"], 12]] that make num_layers layers';
 
@@ -50,24 +50,24 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`h.${i}`);
     x = m.scoped(`h.${i}`, () => {
       const a = l.at('attn.attention');
-      const h = normed(l, 'ln_1', x, eps);
+      const h = norm(l, 'ln_1', x, eps);
       const q = project(a, 'q_proj', h, hidden); // (rows, heads · head_dim)
       const k = project(a, 'k_proj', h, hidden); // (rows, heads · head_dim)
       const v = project(a, 'v_proj', h, hidden); // (rows, heads · head_dim)
       const y = m.attention(q, k, v, { ...shape, window: windowed ? c.int('window_size') : undefined });
       const attended = add(x, project(a, 'out_proj', y, hidden, { bias: true })); // (rows, hidden)
 
-      const n = normed(l, 'ln_2', attended, eps);
+      const n = norm(l, 'ln_2', attended, eps);
       return add(attended, plainMlp(l.at('mlp'), ['c_fc', 'c_proj'], n, ffn, fn));
     });
     if (i + 1 < local.length) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'ln_f', x, eps);
+  const last = norm(w, 'ln_f', x, eps);
   m.hidden(local.length, last);
   languageHead(m, last, head); // (logit_rows, vocab)
 }
 
-export const gptNeo: Architecture = {
+export const gptNeo: DecoderArchitecture = {
   classes: ['GPTNeoForCausalLM'],
   modelType: 'gpt_neo',
   build,

@@ -2,10 +2,10 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
-import { normed } from '../layers/norm.js';
+import { norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add, rope } from '../ops/index.js';
-import { type Architecture, withBiases } from './architecture.js';
+import { type DecoderArchitecture, withBiases } from './architecture.js';
 
 /** GPTNeoXForCausalLM (GPT-NeoX-20B, Pythia): q, k, v fused head by head, part of a head turns, parallel residual (Black et al. 2022). */
 function build(m: DecoderBuilder): void {
@@ -26,7 +26,7 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`layers.${i}`);
     x = m.scoped(`layers.${i}`, () => {
       const a = l.at('attention');
-      const h = normed(l, 'input_layernorm', x, eps);
+      const h = norm(l, 'input_layernorm', x, eps);
       const part = (index: number) => ({ bias, perHead: { index, of: 3, heads, headDim } });
       const q = project(a, 'query_key_value', h, hidden, part(0)); // (rows, heads · head_dim)
       const k = project(a, 'query_key_value', h, hidden, part(1)); // (rows, heads · head_dim)
@@ -35,17 +35,17 @@ function build(m: DecoderBuilder): void {
       const y = m.attention(rope(q, turns, headDim), rope(k, turns, headDim), v, shape);
       const attended = add(x, project(a, 'dense', y, hidden, { bias })); // (rows, hidden)
 
-      const n = normed(l, 'post_attention_layernorm', parallel ? x : attended, eps);
+      const n = norm(l, 'post_attention_layernorm', parallel ? x : attended, eps);
       return add(attended, plainMlp(l.at('mlp'), ['dense_h_to_4h', 'dense_4h_to_h'], n, ffn, fn));
     });
     if (i + 1 < layers) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'final_layer_norm', x, eps);
+  const last = norm(w, 'final_layer_norm', x, eps);
   m.hidden(layers, last);
   languageHead(m, last, head); // (logit_rows, vocab)
 }
 
-export const gptNeox: Architecture = {
+export const gptNeox: DecoderArchitecture = {
   classes: ['GPTNeoXForCausalLM'],
   modelType: 'gpt_neox',
   build,

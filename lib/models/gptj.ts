@@ -2,10 +2,10 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
-import { normed } from '../layers/norm.js';
+import { norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add, rope } from '../ops/index.js';
-import type { Architecture } from './architecture.js';
+import type { DecoderArchitecture } from './architecture.js';
 
 /** GPTJForCausalLM: neighbouring pairs of a head's first entries turn, attention and MLP side by side (Wang & Komatsuzaki 2021). */
 function build(m: DecoderBuilder): void {
@@ -27,7 +27,7 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`h.${i}`);
     x = m.scoped(`h.${i}`, () => {
       const a = l.at('attn');
-      const h = normed(l, 'ln_1', x, eps);
+      const h = norm(l, 'ln_1', x, eps);
       const q = rope(project(a, 'q_proj', h, hidden), turns, headDim, true); // (rows, heads · head_dim)
       const k = rope(project(a, 'k_proj', h, hidden), turns, headDim, true); // (rows, heads · head_dim)
       const v = project(a, 'v_proj', h, hidden); // (rows, heads · head_dim)
@@ -37,12 +37,12 @@ function build(m: DecoderBuilder): void {
     });
     if (i + 1 < layers) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'ln_f', x, eps);
+  const last = norm(w, 'ln_f', x, eps);
   m.hidden(layers, last);
   languageHead(m, last, head, { bias: m.weights.vector('lm_head.bias', vocab) }); // (logit_rows, vocab)
 }
 
-export const gptj: Architecture = {
+export const gptj: DecoderArchitecture = {
   classes: ['GPTJForCausalLM'],
   modelType: 'gptj',
   build,

@@ -3,11 +3,11 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
-import { headLayerNorm, normed } from '../layers/norm.js';
+import { headLayerNorm, norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import type { Weights } from '../layers/weights.js';
 import { add, rope } from '../ops/index.js';
-import { type Architecture, withBiases } from './architecture.js';
+import { type DecoderArchitecture, withBiases } from './architecture.js';
 
 /** One norm that all heads share: x (rows, heads · head_dim) → like x. */
 function headsNormed<C extends string>(
@@ -18,8 +18,8 @@ function headsNormed<C extends string>(
   eps: number,
 ): Tensor<['rows', C], 'f32'> {
   const head = dim('head', (x.dims[1].size ?? 0) / heads);
-  const norm = { weight: a.vector(`${name}.weight`, head), bias: a.vector(`${name}.bias`, head) };
-  return x.graph.scoped(name, () => headLayerNorm(x, Array<typeof norm>(heads).fill(norm), eps));
+  const shared = { weight: a.vector(`${name}.weight`, head), bias: a.vector(`${name}.bias`, head) };
+  return x.graph.scoped(name, () => headLayerNorm(x, Array<typeof shared>(heads).fill(shared), eps));
 }
 
 /** PhiForCausalLM (Phi-1, Phi-1.5, Phi-2): part of a head turns, attention and MLP side by side, biases (Gunasekar et al. 2023). */
@@ -44,7 +44,7 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`layers.${i}`);
     x = m.scoped(`layers.${i}`, () => {
       const a = l.at('self_attn');
-      const h = normed(l, 'input_layernorm', x, eps);
+      const h = norm(l, 'input_layernorm', x, eps);
       let q = project(a, 'q_proj', h, qDim, { bias }); // (rows, heads · head_dim)
       let k = project(a, 'k_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
       const v = project(a, 'v_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
@@ -56,12 +56,12 @@ function build(m: DecoderBuilder): void {
     });
     if (i + 1 < layers) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'final_layernorm', x, eps);
+  const last = norm(w, 'final_layernorm', x, eps);
   m.hidden(layers, last);
   languageHead(m, last, head, { bias: m.weights.vector('lm_head.bias', vocab) }); // (logit_rows, vocab)
 }
 
-export const phi: Architecture = {
+export const phi: DecoderArchitecture = {
   classes: ['PhiForCausalLM'],
   modelType: 'phi',
   build,

@@ -3,11 +3,11 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { gatedMlp } from '../layers/mlp.js';
-import { headLayerNorm, normed } from '../layers/norm.js';
+import { headLayerNorm, norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import type { Weights } from '../layers/weights.js';
 import { add, rope } from '../ops/index.js';
-import { type Architecture, llamaGgufNames } from './architecture.js';
+import { type DecoderArchitecture, llamaGgufNames } from './architecture.js';
 
 /** Each head has a norm of its own, without bias: x (rows, heads · head_dim) → like x. */
 function headsNormed<C extends string>(
@@ -43,7 +43,7 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`layers.${i}`);
     x = m.scoped(`layers.${i}`, () => {
       const a = l.at('self_attn');
-      const h = normed(l, 'input_layernorm', x, eps);
+      const h = norm(l, 'input_layernorm', x, eps);
       let q = project(a, 'q_proj', h, qDim, { bias }); // (rows, heads · head_dim)
       let k = project(a, 'k_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
       const v = project(a, 'v_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
@@ -52,17 +52,17 @@ function build(m: DecoderBuilder): void {
       const y = m.attention(rope(q, turns, headDim), rope(k, turns, headDim), v, { heads, kvHeads, headDim });
       const attended = add(x, project(a, 'o_proj', y, hidden)); // (rows, hidden)
 
-      const n = parallel ? h : normed(l, 'post_attention_layernorm', attended, eps);
+      const n = parallel ? h : norm(l, 'post_attention_layernorm', attended, eps);
       return add(attended, gatedMlp(l.at('mlp'), n, ffn, fn));
     });
     if (i + 1 < layers) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'norm', x, eps);
+  const last = norm(w, 'norm', x, eps);
   m.hidden(layers, last);
   languageHead(m, last, head); // (logit_rows, vocab)
 }
 
-export const stablelm: Architecture = {
+export const stablelm: DecoderArchitecture = {
   classes: ['StableLmForCausalLM'],
   modelType: 'stablelm',
   build,

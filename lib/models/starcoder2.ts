@@ -2,10 +2,10 @@ import { dim } from '../graph/shape.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
-import { normed } from '../layers/norm.js';
+import { norm } from '../layers/norm.js';
 import { project } from '../layers/project.js';
 import { add, rope } from '../ops/index.js';
-import { type Architecture, llamaGgufNames, withBiases } from './architecture.js';
+import { type DecoderArchitecture, llamaGgufNames, withBiases } from './architecture.js';
 
 /** Starcoder2ForCausalLM: rotary positions and grouped queries with layer norms, biases and a plain MLP (Lozhkov et al. 2024). */
 function build(m: DecoderBuilder): void {
@@ -28,24 +28,24 @@ function build(m: DecoderBuilder): void {
     const l = w.at(`layers.${i}`);
     x = m.scoped(`layers.${i}`, () => {
       const a = l.at('self_attn');
-      const h = normed(l, 'input_layernorm', x, eps);
+      const h = norm(l, 'input_layernorm', x, eps);
       const q = project(a, 'q_proj', h, qDim, { bias }); // (rows, heads · head_dim)
       const k = project(a, 'k_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
       const v = project(a, 'v_proj', h, kvDim, { bias }); // (rows, kv_heads · head_dim)
       const y = m.attention(rope(q, turns, headDim), rope(k, turns, headDim), v, { heads, kvHeads, headDim, window });
       const attended = add(x, project(a, 'o_proj', y, hidden, { bias })); // (rows, hidden)
 
-      const n = normed(l, 'post_attention_layernorm', attended, eps);
+      const n = norm(l, 'post_attention_layernorm', attended, eps);
       return add(attended, plainMlp(l.at('mlp'), ['c_fc', 'c_proj'], n, ffn, fn, { bias }));
     });
     if (i + 1 < layers) m.hidden(i + 1, x);
   }
-  const last = normed(w, 'norm', x, eps);
+  const last = norm(w, 'norm', x, eps);
   m.hidden(layers, last);
   languageHead(m, last, head); // (logit_rows, vocab)
 }
 
-export const starcoder2: Architecture = {
+export const starcoder2: DecoderArchitecture = {
   classes: ['Starcoder2ForCausalLM'],
   modelType: 'starcoder2',
   build,

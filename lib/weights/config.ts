@@ -50,17 +50,12 @@ const kRanges: Readonly<Record<string, NumberRules>> = Object.assign(Object.crea
   n_inner: kWidth,
   num_hidden_layers: kCount,
   n_layer: kCount,
-<<<<<<< HEAD
   n_layers: kCount,
-  num_attention_heads: kCount,
-  n_head: kCount,
-  n_heads: kCount,
-=======
   num_layers: kCount,
   num_attention_heads: kCount,
   n_head: kCount,
+  n_heads: kCount,
   num_heads: kCount,
->>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
   num_key_value_heads: kCount,
   head_dim: { min: 1, max: 4096 },
   max_position_embeddings: { min: 1, max: 2 ** 30 },
@@ -75,22 +70,16 @@ const kRanges: Readonly<Record<string, NumberRules>> = Object.assign(Object.crea
   rms_norm_eps: kEpsilon,
   layer_norm_epsilon: kEpsilon,
   layer_norm_eps: kEpsilon,
-<<<<<<< HEAD
   norm_eps: kEpsilon,
+  norm_epsilon: kEpsilon,
   global_rope_theta: { above: 0, max: 1e12 },
   local_rope_theta: { above: 0, max: 1e12 },
-=======
-  norm_epsilon: kEpsilon,
->>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
   rope_theta: { above: 0, max: 1e12 },
   rope_local_base_freq: { above: 0, max: 1e12 },
   query_pre_attn_scalar: { above: 0, max: 1e9 },
   attn_logit_softcapping: { above: 0, max: 1e9 },
   final_logit_softcapping: { above: 0, max: 1e9 },
 });
-
-/** Model types without `rope_parameters` whose heads share the hidden size evenly. */
-const kWithoutRope = ['gpt2', 'gptj', 'gpt_neo'];
 
 /** Fields for which null means "off" although the class's default is a number. */
 const kNullable = ['sliding_window', 'attn_logit_softcapping', 'final_logit_softcapping'];
@@ -370,10 +359,9 @@ function checkKnown(config: ConfigReader): void {
   config.bool('tie_word_embeddings');
   for (const field of ['bos_token_id', 'eos_token_id', 'pad_token_id']) config.tokenIds(field);
   const heads = config.int('num_attention_heads');
-  if (kWithoutRope.includes(config.modelType)) {
-    const field = config.has('n_embd') ? 'n_embd' : 'hidden_size';
-    const width = config.int(field);
-    if (width % heads !== 0) config.problem(field, `a multiple of the heads (${heads})`, width);
+  if (config.modelType === 'gpt2') {
+    const width = config.int('n_embd');
+    if (width % heads !== 0) config.problem('n_embd', `a multiple of n_head (${heads})`, width);
     return;
   }
   const groups = config.int('num_key_value_heads');

@@ -3,11 +3,8 @@
  * transformers (5.18; 4.x has the same). Derived ones are computed: key/value heads, head size, layer types.
  * `null` means "not used", as in the classes.
  */
-<<<<<<< HEAD
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
-=======
-import { gptAliases, gptDefaults } from './defaults/gpt.js';
->>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
+import { gptAliases, gptDefaults } from './defaults_gpt.js';
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -153,8 +150,8 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
     rope_theta: 1_000_000,
     rope_local_base_freq: 10_000,
   },
-<<<<<<< HEAD
   ...encoderDefaults,
+  ...gptDefaults,
 });
 
 type Aliases = readonly (readonly [string, string])[];
@@ -178,21 +175,10 @@ const pairs = (list: Aliases): ReadonlyMap<string, string> =>
 /** Second spellings that the classes accept (`attribute_map`), both ways. */
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
   gpt2: pairs(kGpt2Aliases),
-  ...Object.fromEntries(Object.entries(encoderAliases).map(([type, list]) => [type, pairs(list)])),
+  ...Object.fromEntries(
+    Object.entries({ ...encoderAliases, ...gptAliases }).map(([type, list]) => [type, pairs(list)]),
+  ),
 });
-=======
-  ...gptDefaults,
-});
-
-const kAliases: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
-  gpt2: [
-    ['hidden_size', 'n_embd'],
-    ['max_position_embeddings', 'n_positions'],
-    ['num_attention_heads', 'n_head'],
-    ['num_hidden_layers', 'n_layer'],
-  ],
-  ...gptAliases,
-};
 
 /** The field for the epsilon of layer norms, where a model type has those instead of RMS norms. */
 export const layerNormFields: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
@@ -202,18 +188,6 @@ export const layerNormFields: Readonly<Record<string, string>> = Object.assign(O
   stablelm: 'layer_norm_eps',
   starcoder2: 'norm_epsilon',
 });
-
-/** Second spellings that the classes accept (`attribute_map`), both ways. */
-export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(
-  Object.create(null),
-  Object.fromEntries(
-    Object.entries(kAliases).map(([type, pairs]) => [
-      type,
-      new Map<string, string>(pairs.flatMap(([a, b]) => [[a, b] as const, [b, a] as const])),
-    ]),
-  ),
-);
->>>>>>> 23e4151 (models: GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2 (not yet checked))
 
 /** Reads a field of the config with plain defaults applied; undefined where neither has it. */
 export type Look = (field: string) => RawValue | undefined;

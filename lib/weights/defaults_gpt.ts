@@ -1,5 +1,5 @@
-/** Defaults of the Config classes of GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2: see ../defaults.ts. */
-import type { RawConfig } from '../types.js';
+/** Defaults of the Config classes of GPT-NeoX, GPT-J, GPT-Neo, Phi, StableLM and StarCoder2: see defaults.ts. */
+import type { RawConfig } from './types.js';
 
 /** rope_theta and partial_rotary_factor are what the classes take where neither the file nor its rope_parameters has them. */
 export const gptDefaults: Readonly<Record<string, RawConfig>> = {
