@@ -1,28 +1,15 @@
-import type { Tensor, Weight } from '../graph/graph.js';
+import type { Weight } from '../graph/graph.js';
 import { type Dim, dim } from '../graph/shape.js';
 import { type Activation, activation } from '../ops/elementwise.js';
-import { layerNorm } from '../ops/layer_norm.js';
 import { linear } from '../ops/linear.js';
 import { slice } from '../ops/slice.js';
 import type { Rows } from './builder.js';
 import type { EncoderBuilder, Sequences } from './encoder.js';
+import { norm } from './norm.js';
 import { project } from './project.js';
 import type { Weights } from './weights.js';
 
-/** LayerNorm with w's NAME.weight and NAME.bias, which files of TensorFlow's time call gamma and beta. */
-export function norm<R extends string, C extends string>(
-  w: Weights,
-  name: string,
-  x: Tensor<[R, C], 'f32'>,
-  eps: number,
-  bias = true,
-): Tensor<[R, C], 'f32'> {
-  const old = !w.has(`${name}.weight`) && w.has(`${name}.gamma`);
-  const [scale, shift] = old ? ['gamma', 'beta'] : ['weight', 'bias'];
-  const size = x.dims[1];
-  const beta = bias ? w.vector(`${name}.${shift}`, size) : undefined;
-  return x.graph.scoped(name, () => layerNorm(x, w.vector(`${name}.${scale}`, size), beta, eps));
-}
+export { norm } from './norm.js';
 
 export interface MaskedLmNames {
   /** The linear layer before the vocabulary. */

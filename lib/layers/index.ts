@@ -1,7 +1,15 @@
 /** Compositions that models share, and what a model function of your own works with. */
 export { type CacheGroup, DecoderBuilder, pageTokens } from './decoder.js';
-export { languageHead, type TokenTables, tokenTables } from './language_head.js';
-export { gatedMlp } from './mlp.js';
+export { type HeadOptions, languageHead, type TokenTables, tokenTables } from './language_head.js';
+export { gatedMlp, plainMlp } from './mlp.js';
+export { type HeadNorm, headLayerNorm, norm } from './norm.js';
 export { type ProjectOptions, project } from './project.js';
 export { ropeFrequencies, ropeTableOf } from './rope.js';
-export { type MatrixOptions, type PackedMatrix, type SourceTensor, type WeightSource, Weights } from './weights.js';
+export {
+  type HeadRows,
+  type MatrixOptions,
+  type PackedMatrix,
+  type SourceTensor,
+  type WeightSource,
+  Weights,
+} from './weights.js';

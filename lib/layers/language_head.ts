@@ -11,9 +11,17 @@ export interface TokenTables<V extends string, H extends string> {
   readonly head: Weight<[V, H]>;
 }
 
+export interface HeadOptions<V extends string> {
+  /** Logits l become cap · tanh(l / cap). */
+  readonly cap?: number | undefined;
+  /** (vocab), added to the logits. */
+  readonly bias?: Weight<[V]> | undefined;
+}
+
 /**
- * Reads the table under `name` of the base model's cursor `w` and the head as lm_head.weight. As in transformers, a tied
- * checkpoint may hold either of the two, and one that holds both is not tied, whatever its config says.
+ * Reads the table under `name` of the base model's cursor `w` and the head as lm_head.weight, or the name given. As in
+ * transformers, a tied checkpoint may hold either of the two, and one that holds both is not tied, whatever its config
+ * says.
  */
 export function tokenTables<V extends string, H extends string>(
   m: DecoderBuilder,
@@ -21,26 +29,28 @@ export function tokenTables<V extends string, H extends string>(
   name: string,
   vocab: Dim<V>,
   hidden: Dim<H>,
+  headName = 'lm_head.weight',
 ): TokenTables<V, H> {
   const tied = m.config.bool('tie_word_embeddings');
   const random = m.weights.source.kind === 'random';
-  const stored = !tied || (!random && m.weights.has('lm_head.weight'));
+  const stored = !tied || (!random && m.weights.has(headName));
   if (!stored) {
     const table = w.matrix(name, vocab, hidden);
     return { table, head: table };
   }
-  const head = m.weights.matrix('lm_head.weight', vocab, hidden);
+  const head = m.weights.matrix(headName, vocab, hidden);
   return { table: tied && !w.has(name) ? head : w.matrix(name, vocab, hidden), head };
 }
 
-/** Declares logits of the rows that need them: x (rows, hidden) → (logit_rows, vocab), capped where `cap` is given. */
+/** Declares logits of the rows that need them: x (rows, hidden) → (logit_rows, vocab). */
 export function languageHead<V extends string, H extends string>(
   m: DecoderBuilder,
   x: Tensor<['rows', H], 'f32'>,
   head: Weight<[V, H]>,
-  cap?: number,
+  options: HeadOptions<V> = {},
 ): void {
+  const { cap, bias } = options;
   const rows = m.logitRowsOf(x); // (logit_rows, hidden)
-  const logits = m.scoped('lm_head', () => linear(rows, head)); // (logit_rows, vocab)
+  const logits = m.scoped('lm_head', () => linear(rows, head, bias)); // (logit_rows, vocab)
   m.logits(cap === undefined ? logits : m.scoped('lm_head', () => softcap(logits, cap)));
 }

@@ -2,7 +2,7 @@ import { TensorMissingError, TensorShapeError, TensorUnusedError, UnsupportedErr
 import { isWeightDType, type WeightDType } from '../graph/dtype.js';
 import type { Graph, Weight } from '../graph/graph.js';
 import type { Dim } from '../graph/shape.js';
-import { cast, permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import { cast, concatRows, permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
 
 /** One tensor of a checkpoint as a source can give it. */
 export interface SourceTensor {
@@ -46,11 +46,24 @@ export interface PackedMatrix {
   readonly type: WeightDType;
 }
 
+/** Rows of a fused tensor that is stored head by head: [heads, of, head_dim]. */
+export interface HeadRows {
+  /** Which of the `of` parts of each head: 0, 1, 2 are q, k, v of GPT-NeoX and BLOOM. */
+  readonly index: number;
+  /** Neighbouring parts that are taken together, default 1: the query heads of a key head in Falcon. */
+  readonly count?: number;
+  readonly of: number;
+  readonly heads: number;
+  readonly headDim: number;
+}
+
 export interface MatrixOptions {
   /** The file holds (in, out), as GPT-2's Conv1D does; in GGUF it is (out, in) all the same. */
   readonly conv1d?: boolean;
   /** Only rows begin … of a fused tensor with `of` rows in all. */
   readonly part?: { readonly begin: number; readonly of: number };
+  /** Only one part of each head of a fused tensor; GGUF stores these parts one after another, like `part`. */
+  readonly perHead?: HeadRows | undefined;
   /** Heads whose rows GGUF stores interleaved. */
   readonly ggufHeads?: number | undefined;
   /** Stays in its stored type when the model is quantised: learned positions. */
@@ -62,6 +75,23 @@ interface Shared {
   readonly made: Map<string, Weight>;
   readonly matrices: Map<string, PackedMatrix>;
   readonly layouts: Map<string, MatrixOptions>;
+}
+
+/** Rows of the stored tensor that `options` takes a part of; undefined: it takes all. */
+function fusedRows({ part, perHead }: MatrixOptions): number | undefined {
+  return perHead === undefined ? part?.of : perHead.heads * perHead.of * perHead.headDim;
+}
+
+/** (heads · of · head_dim, cols) → (heads · count · head_dim, cols). */
+function headRows(stored: WeightExpr, { index, count = 1, of, heads, headDim }: HeadRows): WeightExpr {
+  const slice = (h: number): WeightExpr => sliceRows(stored, (h * of + index) * headDim, count * headDim);
+  return concatRows(Array.from({ length: heads }, (_, h) => slice(h)));
+}
+
+/** All rows of a tensor stored head by head in GGUF's order: those of all queries, all keys, all values. */
+export function separatedHeads(stored: WeightExpr, layout: HeadRows): WeightExpr {
+  const rows = (index: number, count: number): WeightExpr => headRows(stored, { ...layout, index, count });
+  return concatRows([rows(0, layout.of - 2), rows(layout.of - 2, 1), rows(layout.of - 1, 1)]);
 }
 
 /** A cursor over published tensor names: `weights.at('model.layers.0').at('self_attn').matrix('q_proj.weight', …)`. */
@@ -103,11 +133,10 @@ export class Weights {
     const full = this.#full(name);
     return this.#remember<[N]>(full, [n], options, () => {
       const size = n.size ?? 0;
-      const stored = options.part?.of ?? size;
+      const stored = fusedRows(options) ?? size;
       const tensor = this.#find(full, [stored]);
-      let expr = tensor.expr(this.#dtype(full, tensor), stored, 1);
-      if (this.source.kind === 'gguf' && options.ggufHeads !== undefined) expr = permuteRows(expr, options.ggufHeads);
-      return options.part === undefined ? expr : sliceRows(expr, options.part.begin, size);
+      const expr = tensor.expr(this.#dtype(full, tensor), stored, 1);
+      return this.#rowsOf(expr, options, size);
     });
   }
 
@@ -120,14 +149,12 @@ export class Weights {
   ): Weight<[O, I]> {
     const full = this.#full(name);
     return this.#remember<[O, I]>(full, [out, into], options, () => {
-      const [rows, cols] = [options.part?.of ?? out.size ?? 0, into.size ?? 0];
+      const [rows, cols] = [fusedRows(options) ?? out.size ?? 0, into.size ?? 0];
       const turned = options.conv1d === true && this.source.kind !== 'gguf';
       const tensor = this.#find(full, turned ? [cols, rows] : [rows, cols]);
       const dtype = this.#dtype(full, tensor);
-      let expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
-      if (this.source.kind === 'gguf' && options.ggufHeads !== undefined) expr = permuteRows(expr, options.ggufHeads);
-      if (options.part !== undefined) expr = sliceRows(expr, options.part.begin, out.size ?? 0);
-      return this.#packed(full, expr, options.exact === true);
+      const expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
+      return this.#packed(full, this.#rowsOf(expr, options, out.size ?? 0), options.exact === true);
     });
   }
 
@@ -207,6 +234,17 @@ export class Weights {
     });
   }
 
+  /** The rows that `options` choose of a stored tensor, in Hugging Face's order. */
+  #rowsOf(stored: WeightExpr, options: MatrixOptions, rows: number): WeightExpr {
+    const { part, perHead, ggufHeads } = options;
+    const gguf = this.source.kind === 'gguf';
+    const expr = gguf && ggufHeads !== undefined ? permuteRows(stored, ggufHeads) : stored;
+    if (part !== undefined) return sliceRows(expr, part.begin, rows);
+    if (perHead === undefined) return expr;
+    const { index, count = 1, heads, headDim } = perHead;
+    return gguf ? sliceRows(expr, index * heads * headDim, count * heads * headDim) : headRows(expr, perHead);
+  }
+
   /** Quantised where the source asks for it. */
   #packed(full: string, expr: WeightExpr, exact: boolean): WeightExpr {
     const { dtype: stored, cols } = expr;
@@ -225,7 +263,7 @@ export class Weights {
     options: MatrixOptions,
     make: () => WeightExpr,
   ): Weight<S> {
-    const key = `${full} ${options.part?.begin ?? ''}`;
+    const key = `${full} ${options.part?.begin ?? options.perHead?.index ?? ''}`;
     const known = this.#shared.made.get(key);
     if (known?.dims.every((d, i) => d.name === dims[i]?.name)) return known as unknown as Weight<S>;
     this.#shared.layouts.set(full, options);

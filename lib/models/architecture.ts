@@ -43,6 +43,14 @@ export function ggufName(names: GgufNames, name: string): string | undefined {
   return names.names[pattern]?.replace('*', layer[1]!);
 }
 
+/** Entries for the weight and the bias of each layer: { 'model.norm': 'output_norm' } gives two. */
+export function withBiases(layers: Readonly<Record<string, string>>): Record<string, string> {
+  const both = Object.entries(layers).flatMap(([name, as]) =>
+    ['weight', 'bias'].map((part) => [`${name}.${part}`, `${as}.${part}`] as const),
+  );
+  return Object.fromEntries(both);
+}
+
 /** The names that llama.cpp gives to decoders with Llama's layout. */
 export const llamaGgufNames: Readonly<Record<string, string>> = {
   'model.embed_tokens.weight': 'token_embd.weight',

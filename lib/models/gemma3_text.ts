@@ -52,7 +52,7 @@ function build(m: DecoderBuilder): void {
   }
   const last = m.scoped('norm', () => rmsNorm(x, w.vector('norm.weight', hidden), norm));
   m.hidden(types.length, last);
-  languageHead(m, last, head, c.optionalNum('final_logit_softcapping')); // (logit_rows, vocab)
+  languageHead(m, last, head, { cap: c.optionalNum('final_logit_softcapping') }); // (logit_rows, vocab)
 }
 
 export const gemma3Text: Architecture = {

@@ -6,15 +6,21 @@ import { electra } from './electra.js';
 import { gemma } from './gemma.js';
 import { gemma2 } from './gemma2.js';
 import { gemma3Text } from './gemma3_text.js';
+import { gptNeo } from './gpt_neo.js';
+import { gptNeox } from './gpt_neox.js';
 import { gpt2 } from './gpt2.js';
+import { gptj } from './gptj.js';
 import { llama } from './llama.js';
 import { mistral } from './mistral.js';
 import { modernbert } from './modernbert.js';
 import { mpnet } from './mpnet.js';
+import { phi } from './phi.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
 import { roberta, xlmRoberta } from './roberta.js';
+import { stablelm } from './stablelm.js';
+import { starcoder2 } from './starcoder2.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -34,6 +40,12 @@ export const architectures: readonly Architecture[] = [
   electra,
   mpnet,
   modernbert,
+  gptNeo,
+  gptj,
+  gptNeox,
+  phi,
+  stablelm,
+  starcoder2,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */

@@ -136,11 +136,11 @@ export async function quantize(input: string, output: string, options: QuantizeO
     const found = await resolveModel(input, { ...hub, ...(signal === undefined ? {} : { signal }) });
     const checkpoint = await openCheckpoint(found);
     const built = buildCheckpoint(checkpoint, undefined, type);
-    const planned = (checkpoint.kind === 'gguf' ? planGguf : planSafetensors)(checkpoint, built, type);
     const described =
       checkpoint.gguf === undefined
         ? await describe(checkpoint, built)
         : { metadata: copied(checkpoint.gguf.metadata), tensors: [], notes: [] };
+    const planned = (checkpoint.kind === 'gguf' ? planGguf : planSafetensors)(checkpoint, built, type);
     setFileType(described.metadata, type);
     const all = [...described.tensors, ...planned.map(plannedForGguf)];
     const bytes = await writeGguf(output, described.metadata, all, { overwrite, onProgress, signal });

@@ -3,6 +3,7 @@ import type { BuiltDecoder } from '../engine/build.js';
 import { UnsupportedError } from '../errors.js';
 import { isWeightDType, type WeightDType } from '../graph/dtype.js';
 import { cast, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import { separatedHeads } from '../layers/weights.js';
 import { readWeight } from '../runtime/weights.js';
 import type { GgufValue } from '../weights/gguf_types.js';
 import { fileTypes, type MatrixType, matrixType, type QuantizeType } from '../weights/quantize_rules.js';
@@ -106,17 +107,18 @@ export function planPublished(
   return [...names]
     .sort(([a], [b]) => place(a) - place(b))
     .map(([name, tensor]) => {
-      const { conv1d, ggufHeads: heads, exact } = weights.layoutOf(tensor.name) ?? {};
+      const { conv1d, ggufHeads: heads, exact, perHead } = weights.layoutOf(tensor.name) ?? {};
+      const ordered = (e: WeightExpr): WeightExpr => (perHead === undefined ? e : separatedHeads(e, perHead));
       if (!matrices.has(tensor.name)) {
         const n = tensor.shape.reduce((a, b) => a * b, 1);
-        const expr = as(tensor.expr(n, 1), 'f32');
+        const expr = as(ordered(tensor.expr(n, 1)), 'f32');
         const plusOne = gemma && name.endsWith('norm.weight');
         return { name, shape: [n], wanted: 'f32', type: 'f32', expr, heads, plusOne };
       }
       const [first, last] = tensor.shape as readonly [number, number];
       const [rows, cols] = conv1d === true ? [last, first] : [first, last];
       const types: MatrixType = exact === true ? { wanted: 'f32', type: 'f32' } : matrixType(type, name, cols, model);
-      const whole = tensor.expr(first, last);
+      const whole = ordered(tensor.expr(first, last));
       const expr = as(conv1d === true ? transpose(whole) : whole, types.type);
       return { name, shape: [rows, cols], ...types, expr, heads, plusOne: false };
     });

@@ -4,6 +4,7 @@
  * `null` means "not used", as in the classes.
  */
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
+import { gptAliases, gptDefaults } from './defaults_gpt.js';
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -150,6 +151,7 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
     rope_local_base_freq: 10_000,
   },
   ...encoderDefaults,
+  ...gptDefaults,
 });
 
 type Aliases = readonly (readonly [string, string])[];
@@ -173,7 +175,18 @@ const pairs = (list: Aliases): ReadonlyMap<string, string> =>
 /** Second spellings that the classes accept (`attribute_map`), both ways. */
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
   gpt2: pairs(kGpt2Aliases),
-  ...Object.fromEntries(Object.entries(encoderAliases).map(([type, list]) => [type, pairs(list)])),
+  ...Object.fromEntries(
+    Object.entries({ ...encoderAliases, ...gptAliases }).map(([type, list]) => [type, pairs(list)]),
+  ),
+});
+
+/** The field for the epsilon of layer norms, where a model type has those instead of RMS norms. */
+export const layerNormFields: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  gpt2: 'layer_norm_epsilon',
+  gpt_neox: 'layer_norm_eps',
+  phi: 'layer_norm_eps',
+  stablelm: 'layer_norm_eps',
+  starcoder2: 'norm_epsilon',
 });
 
 /** Reads a field of the config with plain defaults applied; undefined where neither has it. */
@@ -189,6 +202,10 @@ export function derivedDefault(modelType: string, field: string, look: Look): Ra
   }
   if (field === 'n_inner') {
     const width = look('n_embd');
+    return typeof width === 'number' ? 4 * width : undefined;
+  }
+  if (field === 'intermediate_size' && modelType === 'gpt_neo') {
+    const width = look('hidden_size');
     return typeof width === 'number' ? 4 * width : undefined;
   }
   return field === 'layer_types' ? layerTypes(modelType, look) : undefined;

@@ -3,6 +3,7 @@
  * llama-arch.cpp; what its conversion changes in the weights (permuted q/k rows, gemma's norm + 1) is the models' matter.
  */
 import { ConfigError, CorruptFileError, UnsupportedError } from '../errors.js';
+import { layerNormFields } from './defaults.js';
 import { readExactly, withFile } from './files.js';
 import type { GgufFile } from './gguf.js';
 import type { RawConfig, RawValue } from './types.js';
@@ -21,6 +22,10 @@ const kArchitectures: Readonly<Record<string, Architecture>> = Object.assign(Obj
   gemma2: { modelType: 'gemma2', className: 'Gemma2ForCausalLM' },
   gemma3: { modelType: 'gemma3_text', className: 'Gemma3ForCausalLM' },
   gpt2: { modelType: 'gpt2', className: 'GPT2LMHeadModel' },
+  gptneox: { modelType: 'gpt_neox', className: 'GPTNeoXForCausalLM' },
+  phi2: { modelType: 'phi', className: 'PhiForCausalLM' },
+  stablelm: { modelType: 'stablelm', className: 'StableLmForCausalLM' },
+  starcoder2: { modelType: 'starcoder2', className: 'Starcoder2ForCausalLM' },
 });
 
 /** llama.cpp writes an absent special token as -1. */
@@ -124,19 +129,21 @@ class Translator {
     if (this.#arch.modelType === 'gpt2') {
       Object.assign(c, { n_layer: layers, n_embd: hidden, n_head: heads, n_positions: positions });
       c.n_inner = feedForward ?? 4 * hidden;
-      c.layer_norm_epsilon = this.#epsilon('attention.layer_norm_epsilon');
     } else {
       if (feedForward === undefined)
         throw this.#corrupt(`${this.#name}.feed_forward_length`, 'missing metadata', 'an integer', 'nothing');
       Object.assign(c, { num_hidden_layers: layers, hidden_size: hidden, num_attention_heads: heads });
       Object.assign(c, { intermediate_size: feedForward, max_position_embeddings: positions });
       c.num_key_value_heads = this.#perLayer('attention.head_count_kv', layers) ?? heads;
-      c.rms_norm_eps = this.#epsilon('attention.layer_norm_rms_epsilon');
       const headDim = this.#headDim(hidden, heads);
       c.head_dim = headDim;
       this.#attention(layers, hidden / heads, headDim);
+      this.#variants();
       await this.#rope(headDim);
     }
+    const epsilon = layerNormFields[this.#arch.modelType];
+    if (epsilon === undefined) c.rms_norm_eps = this.#epsilon('attention.layer_norm_rms_epsilon');
+    else c[epsilon] = this.#epsilon('attention.layer_norm_epsilon');
     return { config: c, generationConfig: this.#tokens(c.vocab_size), absorbed: this.#absorbed };
   }
 
@@ -166,7 +173,9 @@ class Translator {
     }
     if (this.#gguf.bool(`${this.#name}.attention.causal`) === false)
       refuse(`${this.#name}.attention.causal`, true, false);
-    if (this.#gguf.bool(`${this.#name}.use_parallel_residual`) === true)
+    // StableLM's files say true of models that are not; there its missing norm tells.
+    const parallel = ['gptneox', 'phi2', 'stablelm'].includes(this.#name);
+    if (!parallel && this.#gguf.bool(`${this.#name}.use_parallel_residual`) === true)
       refuse(`${this.#name}.use_parallel_residual`, false, true);
     const splits = this.#gguf.int('split.count');
     if (splits !== undefined && splits > 1)
@@ -263,6 +272,24 @@ class Translator {
     c.query_pre_attn_scalar = scale !== undefined ? 1 / (scale * scale) : large ? plainHeadDim : headDim;
   }
 
+  /** What differs between models of one family with layer norms: biases, and whether attention and MLP stand side by side. */
+  #variants(): void {
+    const c = this.#config;
+    const has = (tensor: string): boolean => this.#gguf.tensors.has(`blk.0.${tensor}`);
+    switch (this.#arch.modelType) {
+      case 'gpt_neox':
+        c.attention_bias = has('attn_qkv.bias');
+        c.use_parallel_residual = this.#gguf.bool('gptneox.use_parallel_residual') ?? true;
+        return;
+      case 'stablelm':
+        c.use_qkv_bias = has('attn_q.bias');
+        c.use_parallel_residual = !has('ffn_norm.weight');
+        return;
+      case 'starcoder2':
+        c.use_bias = has('attn_q.bias');
+    }
+  }
+
   async #rope(headDim: number): Promise<void> {
     const c = this.#config;
     const gemma3 = this.#arch.modelType === 'gemma3_text';
@@ -270,7 +297,9 @@ class Translator {
     c.rope_theta = theta;
     if (gemma3) c.rope_local_base_freq = this.#float('rope.freq_base_swa') ?? 10_000;
     const dims = this.#optional('rope.dimension_count', 1, headDim);
-    if (dims !== undefined && dims !== headDim) c.partial_rotary_factor = dims / headDim;
+    const turned = (dims ?? headDim) / headDim;
+    if (turned !== 1 || ['gpt_neox', 'phi', 'stablelm'].includes(this.#arch.modelType))
+      c.partial_rotary_factor = turned;
     c.rope_scaling = await this.#scaling(dims ?? headDim);
   }
 

@@ -4,6 +4,7 @@
  */
 import { UnsupportedError } from '../errors.js';
 import type { ConfigReader } from './config.js';
+import { layerNormFields } from './defaults.js';
 import type { GgufValue } from './gguf_types.js';
 import type { RopeConfig } from './rope_config.js';
 
@@ -27,6 +28,10 @@ const kFamilies: Readonly<Record<string, { readonly arch: string; readonly activ
   gemma: { arch: 'gemma', activation: ['gelu', 'gelu_tanh'] },
   gemma2: { arch: 'gemma2', activation: ['gelu_tanh'] },
   gemma3_text: { arch: 'gemma3', activation: ['gelu_tanh'] },
+  gpt_neox: { arch: 'gptneox', activation: ['gelu'] },
+  phi: { arch: 'phi2', activation: ['gelu_tanh'] },
+  stablelm: { arch: 'stablelm', activation: ['silu'] },
+  starcoder2: { arch: 'starcoder2', activation: ['gelu_tanh'] },
 };
 
 /** Describes a checkpoint's config. Throws UnsupportedError for what the format has no place for. */
@@ -79,16 +84,18 @@ class Describer {
     this.#u32('block_count', c.int('num_hidden_layers'));
     this.#u32('feed_forward_length', gpt2 ? (c.optionalInt('n_inner') ?? 4 * hidden) : c.int('intermediate_size'));
     this.#u32('attention.head_count', heads);
+    const epsilon = layerNormFields[c.modelType];
+    if (epsilon !== undefined) this.#f32('attention.layer_norm_epsilon', c.num(epsilon));
+    else this.#f32('attention.layer_norm_rms_epsilon', c.num('rms_norm_eps'));
     if (gpt2) {
-      this.#f32('attention.layer_norm_epsilon', c.num('layer_norm_epsilon'));
       if (!c.bool('scale_attn_weights')) this.#refuse('scale_attn_weights', true, false);
       if (c.bool('scale_attn_by_inverse_layer_idx')) this.#refuse('scale_attn_by_inverse_layer_idx', false, true);
     } else {
       this.#u32('attention.head_count_kv', c.int('num_key_value_heads'));
-      this.#f32('attention.layer_norm_rms_epsilon', c.num('rms_norm_eps'));
       this.#u32('attention.key_length', c.headDim());
       this.#u32('attention.value_length', c.headDim());
       this.#biases();
+      this.#variants();
       this.#windows();
       if (c.modelType === 'gemma2' || c.modelType === 'gemma3_text') this.#caps(hidden / heads);
       this.#rope();
@@ -103,6 +110,15 @@ class Describer {
       this.#refuse('attention_bias', false, true);
   }
 
+  /** Norms of single heads have no place, and attention beside the MLP only where the architecture knows of it. */
+  #variants(): void {
+    const c = this.#config;
+    if (['phi', 'stablelm'].includes(c.modelType) && c.bool('qk_layernorm')) this.#refuse('qk_layernorm', false, true);
+    if (!['gpt_neox', 'stablelm'].includes(c.modelType)) return;
+    const value = c.bool('use_parallel_residual');
+    this.#metadata.set(`${this.#arch}.use_parallel_residual`, { type: 'bool', value });
+  }
+
   #windows(): void {
     const c = this.#config;
     const types = ['qwen2', 'qwen3', 'gemma2', 'gemma3_text'].includes(c.modelType) ? c.layerTypes() : undefined;
@@ -112,7 +128,7 @@ class Describer {
       this.#u32('attention.sliding_window', c.int('sliding_window'));
       return;
     }
-    if (c.modelType === 'llama' || c.modelType === 'gemma') return;
+    if (['llama', 'gemma', 'gpt_neox', 'phi', 'stablelm'].includes(c.modelType)) return;
     if (types?.some((type) => type !== types[0]) === true) this.#refuse('layer_types', 'layers of one type', types);
     const window = types === undefined || sliding(0) ? c.slidingWindow() : undefined;
     if (window === undefined) return;

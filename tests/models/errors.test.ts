@@ -96,6 +96,14 @@ describe('configs that ask for something else', () => {
     ['llama', { hidden_act: 'snake' }, /hidden_act: expected silu.*snake/],
     ['phi3_longrope', { partial_rotary_factor: 0.6 }, /short_factor: expected a list of 3 numbers/],
     ['mistral', { num_key_value_heads: 3 }, /num_key_value_heads: expected a divisor/],
+    ['gptj', { rotary_dim: 7 }, /rotary_dim: expected an even number, found 7/],
+    ['gptj', { rotary_dim: 16 }, /rotary_dim: expected an integer from 2 to 14, found 16/],
+    ['gptj', { rotary_dim: null }, /rotary_dim: expected an integer/],
+    ['gpt_neo', { attention_types: [[['global'], 2]] }, /attention_types: expected lists like.*num_layers/],
+    ['gpt_neo', { attention_types: [[['global', 'dense', 'local'], 1]] }, /attention_types: expected lists like/],
+    ['gpt_neo', { attention_types: [[[], 1e9]] }, /attention_types: expected lists like/],
+    ['gpt_neo', { attention_layers: ['local', 'global', 'local'] }, /attention_layers: expected the layers of/],
+    ['gpt_neox', { rotary_pct: 0.3 }, /even number of rotated dimensions/],
   ];
   for (const [name, patch, found] of cases) {
     it(`${name} with ${JSON.stringify(patch)}`, async () => {

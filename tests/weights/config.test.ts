@@ -30,12 +30,19 @@ describe('config.json', () => {
     ['gemma', [256_000, 3072, 28, 16, 8192], [16, 256]],
     ['gemma2', [256_000, 2304, 26, 8, 8192], [4, 256]],
     ['gemma3_text', [262_208, 2304, 26, 8, 131_072], [4, 256]],
+    ['gpt_neox', [50_432, 6144, 44, 64, 2048], [64, 96]],
+    ['gptj', [50_400, 4096, 28, 16, 2048], [16, 256]],
+    ['gpt_neo', [50_257, 2048, 24, 16, 2048], [16, 128]],
+    ['phi', [51_200, 2048, 24, 32, 2048], [32, 64]],
+    ['stablelm', [50_304, 2560, 32, 32, 4096], [32, 80]],
+    ['starcoder2', [49_152, 3072, 30, 24, 4096], [2, 128]],
   ])('has the class defaults of %s', (type, common, attention) => {
     const config = read({ model_type: type });
     const fields = ['vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings'];
     expect(fields.map((field) => config.int(field))).toEqual(common);
     if (attention !== undefined) expect([config.int('num_key_value_heads'), config.headDim()]).toEqual(attention);
-    expect(config.bool('tie_word_embeddings')).toBe(type.startsWith('gemma') || type === 'gpt2');
+    const tied = type.startsWith('gemma') || ['gpt2', 'gpt_neo', 'starcoder2'].includes(type);
+    expect(config.bool('tie_word_embeddings')).toBe(tied);
     expect(configDefaults[type]).toBeDefined();
   });
 
@@ -64,6 +71,23 @@ describe('config.json', () => {
     expect(
       read({ model_type: 'gemma2', attn_logit_softcapping: null }).optionalNum('attn_logit_softcapping'),
     ).toBeUndefined();
+  });
+
+  it('knows how much of a head turns, and GPT-NeoX by its own names', () => {
+    const part = (config: object) => {
+      const { theta, partialRotaryFactor } = read(config).rope();
+      return [theta, partialRotaryFactor];
+    };
+    expect(part({ model_type: 'gpt_neox' })).toEqual([10_000, 0.25]);
+    expect(part({ model_type: 'gpt_neox', rotary_pct: 1, rotary_emb_base: 500 })).toEqual([500, 1]);
+    const given = { rope_theta: 300, partial_rotary_factor: 0.5, rope_type: 'default' };
+    expect(part({ model_type: 'gpt_neox', rope_parameters: given })).toEqual([300, 0.5]);
+    refuses({ model_type: 'gpt_neox', rotary_pct: 0.5, partial_rotary_factor: 0.25 }, /the value of/);
+    expect(part({ model_type: 'phi' })).toEqual([10_000, 0.5]);
+    expect(part({ model_type: 'stablelm', partial_rotary_factor: 0.5 })).toEqual([10_000, 0.5]);
+    expect(part({ model_type: 'starcoder2' })).toEqual([10_000, 1]);
+    expect(read({ model_type: 'gpt_neo', hidden_size: 48, num_heads: 3 }).int('intermediate_size')).toBe(192);
+    expect(read({ model_type: 'gpt_neo', num_layers: 3 }).int('num_hidden_layers')).toBe(3);
   });
 
   it('names activations', () => {

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { CorruptFileError, UnsupportedError, VerdantError } from '../../lib/errors.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { readConfig } from '../../lib/weights/config.js';
+import { layerNormFields } from '../../lib/weights/defaults.js';
 import { readGenerationConfig } from '../../lib/weights/generation_config.js';
 import { readGguf } from '../../lib/weights/gguf.js';
 import {
@@ -354,16 +355,21 @@ describe('GGUF headers', () => {
 describe('GGUF metadata as config', () => {
   const factors = (name: string, count: number, offset: number) => ({ name, dims: [count], offset });
 
-  it.each(['llama', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3', 'gpt2'])('translates %s', async (arch) => {
+  const families: Readonly<Record<string, string>> = { gemma3: 'gemma3_text', gptneox: 'gpt_neox', phi2: 'phi' };
+  const archs = ['llama', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3', 'gpt2', 'gptneox', 'phi2', 'stablelm'];
+  it.each([...archs, 'starcoder2'])('translates %s', async (arch) => {
     const window = arch === 'gemma3' ? [pair.u32('gemma3.attention.sliding_window', 512)] : [];
-    const checkpoint = await open(modelPairs(arch, window));
+    const layerNorms = ['gptneox', 'phi2', 'stablelm', 'starcoder2'].includes(arch);
+    const norm = layerNorms ? [pair.f32(`${arch}.attention.layer_norm_epsilon`, 1e-5)] : [];
+    const checkpoint = await open(modelPairs(arch, [...window, ...norm]));
     const config = readConfig(checkpoint);
-    expect(config.modelType).toBe(arch === 'gemma3' ? 'gemma3_text' : arch);
+    expect(config.modelType).toBe(families[arch] ?? arch);
     expect([config.int('num_hidden_layers'), config.int('hidden_size'), config.int('num_attention_heads')]).toEqual([
       2, 8, 2,
     ]);
     expect([config.int('vocab_size'), config.bool('tie_word_embeddings')]).toEqual([4, true]);
-    if (arch !== 'gpt2') expect([config.headDim(), config.num('rms_norm_eps')]).toEqual([4, 1e-5]);
+    const epsilon = layerNormFields[config.modelType] ?? 'rms_norm_eps';
+    if (arch !== 'gpt2') expect([config.headDim(), config.num(epsilon)]).toEqual([4, 1e-5]);
     if (arch === 'gemma2') expect([config.slidingWindow(), config.num('query_pre_attn_scalar')]).toEqual([4096, 4]);
     if (arch === 'gemma3') expect(config.rope('sliding_attention').theta).toBe(10_000);
   });
