@@ -12,7 +12,7 @@ interface TrieNode {
   readonly children: Map<number, TrieNode>;
 }
 
-const wordCharacter = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
+const wordCharacter = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 const whiteSpace = /\p{White_Space}/u;
 
 function characterBefore(text: string, at: number): string {

@@ -3,96 +3,21 @@
  * tokenizers and of llama.cpp: lowest rank first, leftmost first among equal ranks.
  */
 import { TokenizerError } from '../errors.js';
-import type { IdSink } from './id_sink.js';
-import { type BpeSpec, byteChars, byteToken, type MergeList, unknownSymbol } from './spec.js';
-
-/** Open-addressing table (left, right) → index of a merge; −1 where there is none. */
-class PairTable {
-  private readonly left: Int32Array;
-  private readonly right: Int32Array;
-  private readonly value: Int32Array;
-  private readonly mask: number;
-
-  constructor(merges: MergeList) {
-    const n = merges.left.length;
-    let size = 16;
-    while (size < 2 * n) size *= 2;
-    this.mask = size - 1;
-    this.left = new Int32Array(size).fill(-1);
-    this.right = new Int32Array(size);
-    this.value = new Int32Array(size).fill(-1);
-    for (let i = 0; i < n; i += 1) {
-      const a = merges.left[i] as number;
-      const b = merges.right[i] as number;
-      const slot = this.slot(a, b);
-      this.left[slot] = a;
-      this.right[slot] = b;
-      this.value[slot] = i;
-    }
-  }
-
-  private slot(a: number, b: number): number {
-    let slot = (Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b)) >>> 0;
-    slot = (slot ^ (slot >>> 15)) & this.mask;
-    while (this.left[slot] !== -1 && (this.left[slot] !== a || this.right[slot] !== b)) slot = (slot + 1) & this.mask;
-    return slot;
-  }
-
-  get(a: number, b: number): number {
-    return this.value[this.slot(a, b)] as number;
-  }
-}
-
-/** Min-heap of (rank, position) pairs packed in one double: rank × 2³⁰ + position. */
-class RankHeap {
-  private keys = new Float64Array(1024);
-  private size = 0;
-
-  push(key: number): void {
-    if (this.size === this.keys.length) {
-      const larger = new Float64Array(2 * this.size);
-      larger.set(this.keys);
-      this.keys = larger;
-    }
-    const keys = this.keys;
-    let i = this.size;
-    this.size += 1;
-    while (i > 0) {
-      const parent = (i - 1) >> 1;
-      const above = keys[parent] as number;
-      if (above <= key) break;
-      keys[i] = above;
-      i = parent;
-    }
-    keys[i] = key;
-  }
-
-  /** Smallest key, or −1 when empty. */
-  pop(): number {
-    if (this.size === 0) return -1;
-    const keys = this.keys;
-    const top = keys[0] as number;
-    this.size -= 1;
-    const last = keys[this.size] as number;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      if (child >= this.size) break;
-      if (child + 1 < this.size && (keys[child + 1] as number) < (keys[child] as number)) child += 1;
-      if ((keys[child] as number) >= last) break;
-      keys[i] = keys[child] as number;
-      i = child;
-    }
-    keys[i] = last;
-    return top;
-  }
-}
+import { innerPairs, PairTable, RankHeap, span, symbolSizes } from './bpe_tables.js';
+import type { IdSink, SpanSink } from './id_sink.js';
+import { type BpeSpec, byteChars, byteToken, unknownSymbol } from './spec.js';
 
 const cacheLimit = 50_000;
 const cachedLength = 64;
 const shortWord = 24;
-/** Packs (rank, position) and (symbol, symbol) into one double: ranks and symbols stay below 2²³. */
-const span = 2 ** 30;
+
+/** Where the base symbols of a piece stand in it, and how many of them are taken by tokens so far. */
+interface Spans {
+  /** Begin and end of each base symbol's character, in UTF-16 units. */
+  readonly units: Int32Array;
+  taken: number;
+  readonly out: SpanSink;
+}
 
 export class Bpe {
   private readonly spec: BpeSpec;
@@ -104,6 +29,9 @@ export class Bpe {
   private readonly charIds = new Map<number, number>();
   private readonly cache = new Map<string, Int32Array>();
   private inner: Set<number> | undefined;
+  private sizes: Map<number, number> | undefined;
+  /** The symbol before was unknown: across the cuts of a long piece too. */
+  private unknownBefore = false;
   private symbols = new Int32Array(256);
   private readonly heap = new RankHeap();
   private readonly utf8 = new TextEncoder();
@@ -119,9 +47,13 @@ export class Bpe {
     this.fallbackIds = spec.byteFallback ? fallback : undefined;
   }
 
-  /** Appends the ids of one piece of text. */
-  encode(piece: string, out: IdSink): void {
+  /** Appends the ids of one piece of text. `spans` takes each token's stretch of it. */
+  encode(piece: string, out: IdSink, spans?: SpanSink): void {
     if (piece.length === 0) return;
+    if (spans !== undefined) {
+      this.encodeSpans(piece, out, spans);
+      return;
+    }
     const short = piece.length <= cachedLength;
     const known = short ? this.cache.get(piece) : undefined;
     if (known !== undefined) {
@@ -137,6 +69,34 @@ export class Bpe {
       if (this.cache.size >= cacheLimit) this.cache.clear();
       this.cache.set(piece, out.slice(start));
     }
+  }
+
+  private encodeSpans(piece: string, out: IdSink, spans: SpanSink): void {
+    if (this.whole(piece, out)) {
+      spans.push(0, piece.length);
+      return;
+    }
+    const n = this.byteLevel ? this.splitBytes(piece) : this.splitChars(piece);
+    const units = new Int32Array(2 * n);
+    let at = 0;
+    for (let i = 0; i < piece.length; ) {
+      const code = piece.codePointAt(i) as number;
+      const end = i + (code > 0xffff ? 2 : 1);
+      const bytes = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+      for (let b = this.byteLevel ? bytes : 1; b > 0; b -= 1, at += 2) {
+        units[at] = i;
+        units[at + 1] = end;
+      }
+      i = end;
+    }
+    this.mergeAll(n, out, { units, taken: 0, out: spans });
+  }
+
+  /** Number of base symbols (bytes or characters) in a merged one. */
+  private sizeOf(symbol: number): number {
+    if ((symbol & unknownSymbol) !== 0) return 1;
+    this.sizes ??= symbolSizes(this.spec.merges);
+    return this.sizes.get(symbol) ?? 1;
   }
 
   private whole(piece: string, out: IdSink): boolean {
@@ -212,43 +172,22 @@ export class Bpe {
   }
 
   /** Merges `symbols[0 .. n]`, cut where no token can reach across, and appends the ids. */
-  private mergeAll(n: number, out: IdSink): void {
+  private mergeAll(n: number, out: IdSink, spans?: Spans): void {
+    this.unknownBefore = false;
     if (n <= shortWord) {
-      this.emit(0, this.mergeShort(0, n), out);
+      this.emit(0, this.mergeShort(0, n), out, spans);
       return;
     }
-    this.inner ??= this.innerPairs();
+    this.inner ??= innerPairs(this.spec.merges);
     const { symbols, inner } = this;
     let from = 0;
     for (let i = 1; i <= n; i += 1) {
       if (i < n && inner.has((symbols[i - 1] as number) * span + (symbols[i] as number))) continue;
       const length = i - from;
       const end = length <= shortWord ? this.mergeShort(from, length) : this.mergeLong(from, length);
-      this.emit(from, end, out);
+      this.emit(from, end, out, spans);
       from = i;
     }
-  }
-
-  /**
-   * Every pair of neighbouring base symbols inside any merged token. Between two symbols that are not such a pair no
-   * merge can ever happen, so the text may be cut there without changing the result.
-   */
-  private innerPairs(): Set<number> {
-    const { left, right, merged } = this.spec.merges;
-    const madeBy = new Map<number, number>();
-    merged.forEach((id, i) => {
-      if (!madeBy.has(id)) madeBy.set(id, i);
-    });
-    const outermost = (id: number, side: Int32Array): number => {
-      let symbol = id;
-      for (let i = madeBy.get(symbol); i !== undefined; i = madeBy.get(symbol)) symbol = side[i] as number;
-      return symbol;
-    };
-    const inner = new Set<number>();
-    for (let i = 0; i < left.length; i += 1) {
-      inner.add(outermost(left[i] as number, right) * span + outermost(right[i] as number, left));
-    }
-    return inner;
   }
 
   /** Repeated scan for the lowest rank: quickest for short words. Returns the end of the merged symbols. */
@@ -320,22 +259,37 @@ export class Bpe {
   }
 
   /** Symbols → ids: unknown characters become bytes, the unknown token, or nothing. */
-  private emit(from: number, end: number, out: IdSink): void {
-    let unknownBefore = false;
+  private emit(from: number, end: number, out: IdSink, spans?: Spans): void {
     for (let i = from; i < end; i += 1) {
       const symbol = this.symbols[i] as number;
+      const before = out.length;
+      let fused = false;
       if ((symbol & unknownSymbol) === 0) {
         out.push(symbol);
-        unknownBefore = false;
-        continue;
+        this.unknownBefore = false;
+      } else if (this.fallback(symbol & ~unknownSymbol, out)) this.unknownBefore = false;
+      else {
+        fused = this.unknownBefore && this.spec.fuseUnk;
+        if (this.spec.unkId !== undefined && !fused) out.push(this.spec.unkId);
+        this.unknownBefore = true;
       }
-      if (this.fallback(symbol & ~unknownSymbol, out)) {
-        unknownBefore = false;
-        continue;
-      }
-      if (this.spec.unkId !== undefined && !(unknownBefore && this.spec.fuseUnk)) out.push(this.spec.unkId);
-      unknownBefore = true;
+      if (spans !== undefined) this.cover(symbol, out.length - before, fused, spans);
     }
+  }
+
+  /** Gives the stretch of one symbol to the tokens that it became, or to the unknown token before it. */
+  private cover(symbol: number, tokens: number, fused: boolean, spans: Spans): void {
+    const { units, taken, out } = spans;
+    spans.taken += this.sizeOf(symbol);
+    let begin = units[2 * taken] as number;
+    const end = units[2 * spans.taken - 1] as number;
+    let count = tokens;
+    if (fused && out.length > 0 && this.spec.unkId !== undefined) {
+      begin = out.begin(out.length - 1);
+      out.truncate(out.length - 1);
+      count = 1;
+    }
+    for (let n = 0; n < count; n += 1) out.push(begin, end);
   }
 
   private fallback(code: number, out: IdSink): boolean {

@@ -41,6 +41,16 @@ export class CharsMap {
     return out;
   }
 
+  /** The same, told step by step: each grapheme that is replaced whole, and each other character with what stands for it. */
+  visit(text: string, put: (old: string, replaced: string) => void): void {
+    for (const { segment } of this.units.length === 0 ? [] : segmenter.segment(text)) {
+      const whole = encoder.encode(segment).length < 6 ? this.lookup(segment) : undefined;
+      if (whole !== undefined) put(segment, whole);
+      else for (const char of segment) put(char, this.lookup(char) ?? char);
+    }
+    if (this.units.length === 0) put(text, text);
+  }
+
   private grapheme(text: string): string {
     let known = this.cache.get(text);
     if (known === undefined) {

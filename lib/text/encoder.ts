@@ -1,18 +1,20 @@
 /** Text → ids: added tokens, normaliser, pre-tokeniser, model, post-processor, in Hugging Face's order. */
-import { InputError } from '../errors.js';
 import { AddedTokenFinder, type Match } from './added_tokens.js';
+import { AlignedEncoder } from './aligned_encoder.js';
 import { Bpe } from './bpe.js';
-import { IdSink } from './id_sink.js';
-import { maxNormalizedLength } from './limits.js';
+import { IdSink, type SpanSink } from './id_sink.js';
+import { type JoinOptions, joinPair, joinSingle, singleAround } from './join.js';
+import { checkNormalized } from './limits.js';
 import { type Normalize, normalizer } from './normalizers.js';
-import { type PreTokenize, preTokenizer } from './pre_tokenizers.js';
-import type { Segment } from './protocol.js';
+import { type PreTokenizer, preTokenizer } from './pre_tokenizers.js';
+import type { Encoding, Segment } from './protocol.js';
 import type { AddedToken, TokenizerSpec } from './spec.js';
 import { Unigram } from './unigram.js';
 import { WordPiece } from './wordpiece.js';
 
-interface Model {
-  encode(piece: string, out: IdSink): void;
+export interface Model {
+  /** Appends the ids of a piece, and to `spans` the stretch of the piece, in UTF-16 units, that each comes from. */
+  encode(piece: string, out: IdSink, spans?: SpanSink): void;
 }
 
 const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
@@ -25,18 +27,23 @@ function wellFormed(text: string): string {
 export class Encoder {
   private readonly spec: TokenizerSpec;
   private readonly normalize: Normalize;
-  private readonly split: PreTokenize;
+  private readonly pre: PreTokenizer;
   private readonly model: Model;
   private readonly raw: AddedTokenFinder;
   /** As `raw`, with every special token: for texts in parts, whose limits are known in the raw text only. */
   private readonly rawAndSpecial: AddedTokenFinder;
   private readonly normalized: AddedTokenFinder;
+  /** Ids that the post-processor puts before and after a single text. */
+  private readonly before: readonly number[];
+  private readonly after: readonly number[];
+  private aligned: AlignedEncoder | undefined;
 
   constructor(spec: TokenizerSpec) {
     this.spec = spec;
     this.normalize = normalizer(spec.normalizer, spec.origin);
     const pre = preTokenizer(spec.preTokenizer, spec.origin);
-    this.split = pre.split;
+    this.pre = pre;
+    [this.before, this.after] = singleAround(spec.post.single);
     this.model =
       spec.model.kind === 'bpe'
         ? new Bpe(spec.model, spec.vocab, pre.byteLevel)
@@ -56,11 +63,31 @@ export class Encoder {
     const out = new IdSink();
     const texts = segments.map((segment) => wellFormed(segment.text));
     const text = texts.join('');
-    if (addSpecial) out.pushAll(this.spec.before);
+    if (addSpecial) out.pushAll(this.before);
     if (parts) this.encodeParts(text, texts, segments, out);
     else this.encodeText(text, segments[0]?.special === true, out);
-    if (addSpecial) out.pushAll(this.spec.after);
+    if (addSpecial) out.pushAll(this.after);
     return out.slice(0);
+  }
+
+  /** One text with what each token comes from. */
+  encodeAligned(text: string, special: boolean, addSpecial: boolean): Encoding {
+    const tokens = this.aligner().encode(wellFormed(text), special, Number.POSITIVE_INFINITY);
+    return joinSingle(this.spec.post, tokens, addSpecial);
+  }
+
+  /** Two texts as the post-processor joins them. Special tokens spelled in them are ordinary text. */
+  encodePair(first: string, second: string, options: JoinOptions): Encoding {
+    const enough = options.maxLength ?? Number.POSITIVE_INFINITY;
+    const a = this.aligner().encode(wellFormed(first), false, enough);
+    const b = this.aligner().encode(wellFormed(second), false, enough);
+    return joinPair(this.spec, a, b, options);
+  }
+
+  private aligner(): AlignedEncoder {
+    const { spec, model, raw, normalized } = this;
+    this.aligned ??= new AlignedEncoder({ spec, model, raw, normalized, align: this.pre.align });
+    return this.aligned;
   }
 
   private encodeText(text: string, special: boolean, out: IdSink): void {
@@ -98,12 +125,7 @@ export class Encoder {
 
   private section(text: string, first: boolean, special: boolean, out: IdSink): void {
     const normal = this.normalize(text);
-    if (normal.length > maxNormalizedLength) {
-      throw new InputError('the text grows too long when normalised', {
-        expected: `at most ${maxNormalizedLength} UTF-16 units`,
-        found: normal.length,
-      });
-    }
+    checkNormalized(normal);
     const allowed = (token: AddedToken): boolean => special || !token.special;
     let from = 0;
     for (const match of this.normalized.find(normal, allowed)) {
@@ -115,6 +137,6 @@ export class Encoder {
   }
 
   private pieces(text: string, first: boolean, out: IdSink): void {
-    for (const piece of this.split(text, first)) this.model.encode(piece, out);
+    for (const piece of this.pre.split(text, first)) this.model.encode(piece, out);
   }
 }

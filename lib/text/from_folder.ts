@@ -4,10 +4,20 @@ import { join } from 'node:path';
 import { ModelNotFoundError, TokenizerError, UnsupportedError } from '../errors.js';
 import { templateSource } from './chat_sources.js';
 import { bertParts, bpeParts } from './from_vocab.js';
+import { singleAround } from './join.js';
 import { modelFromJson } from './model_json.js';
+import { eachAround, postProcessor } from './post_processor.js';
 import type { ChatTemplateSource } from './protocol.js';
-import { type AddedToken, isObject, type Json, type JsonObject, type ModelSpec, type TokenizerSpec } from './spec.js';
-import { addedLimit, addedToken, checkAdded, postProcessor } from './validate.js';
+import {
+  type AddedToken,
+  isObject,
+  type Json,
+  type JsonObject,
+  type ModelSpec,
+  type PostSpec,
+  type TokenizerSpec,
+} from './spec.js';
+import { addedLimit, addedToken, checkAdded } from './validate.js';
 
 const maxFileBytes = 512 * 1024 * 1024;
 const namedTokens = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
@@ -66,8 +76,7 @@ export interface CoreParts {
   readonly normalizer: JsonObject | null;
   readonly preTokenizer: JsonObject | null;
   readonly model: ModelSpec;
-  readonly before: readonly number[];
-  readonly after: readonly number[];
+  readonly post: PostSpec;
   readonly decoder: JsonObject | null;
   /** Special tokens that the class has even where no config names them. */
   readonly defaults: Readonly<Record<string, string>>;
@@ -103,7 +112,7 @@ function jsonParts(files: TokenizerFolder): CoreParts {
     normalizer: nullable(json.normalizer, 'normalizer', origin),
     preTokenizer: nullable(json.pre_tokenizer, 'pre_tokenizer', origin),
     model,
-    ...postProcessor(json.post_processor, origin),
+    post: postProcessor(json.post_processor, origin),
     decoder: nullable(json.decoder, 'decoder', origin),
     defaults: {},
   };
@@ -228,18 +237,18 @@ function chatTemplates(files: TokenizerFolder, config: JsonObject): ChatTemplate
 /** Classes whose BOS and EOS follow add_bos_token and add_eos_token, whatever tokenizer.json says. */
 const bosByConfig = /^(Llama|CodeLlama|Gemma|GemmaFast)Tokenizer(Fast)?$/;
 
-function around(
+function postOf(
   core: CoreParts,
   config: JsonObject,
   ids: { bos: number | undefined; eos: number | undefined },
-): { before: readonly number[]; after: readonly number[] } {
+): PostSpec {
   const byConfig = typeof config.tokenizer_class === 'string' && bosByConfig.test(config.tokenizer_class);
   const { add_bos_token: bos, add_eos_token: eos } = config;
-  let { before, after } = core;
-  if (!byConfig) return { before, after };
+  if (!byConfig || (typeof bos !== 'boolean' && typeof eos !== 'boolean')) return core.post;
+  let [before, after] = singleAround(core.post.single);
   if (typeof bos === 'boolean') before = bos && ids.bos !== undefined ? [ids.bos] : [];
   if (typeof eos === 'boolean') after = eos && ids.eos !== undefined ? [ids.eos] : [];
-  return { before, after };
+  return eachAround(before, after);
 }
 
 /** Reads the tokenizer of a folder. */
@@ -259,9 +268,10 @@ export function specFromFolder(folder: string): TokenizerSpec {
     return token === undefined ? undefined : ids.get(token);
   };
   const [bosId, eosId] = [idOf('bos_token'), idOf('eos_token')];
-  const { before, after } = around(core, config, { bos: bosId, eos: eosId });
+  const post = postOf(core, config, { bos: bosId, eos: eosId });
   const known = new Set(ids.values());
-  const missing = [...before, ...after].find((id) => !known.has(id));
+  const used = [...post.single, ...(post.pair ?? [])].flatMap((item) => ('ids' in item ? item.ids : []));
+  const missing = used.find((id) => !known.has(id));
   if (missing !== undefined) {
     throw new TokenizerError('the post-processor names an id that no token has', { file: core.origin, found: missing });
   }
@@ -272,8 +282,7 @@ export function specFromFolder(folder: string): TokenizerSpec {
     normalizer: core.normalizer,
     preTokenizer: core.preTokenizer,
     model: core.model,
-    before,
-    after,
+    post,
     decoder: core.decoder,
     cleanUp: config.clean_up_tokenization_spaces === true,
     bosId,

@@ -1,6 +1,7 @@
 /** Tokenizers from GGUF metadata: SentencePiece BPE (`llama`), byte-level BPE (`gpt2`), WordPiece (`bert`). */
 import { TokenizerError, UnsupportedError } from '../errors.js';
 import { templateSource } from './chat_sources.js';
+import { bertPost, eachAround } from './post_processor.js';
 import type { ChatTemplateSource } from './protocol.js';
 import { type AddedToken, type JsonObject, type MergeList, type TokenizerSpec, unknownSymbol } from './spec.js';
 import { ggufPreSplits } from './split_patterns.js';
@@ -261,6 +262,9 @@ export function specFromGguf(values: ReadonlyMap<string, unknown>): TokenizerSpe
   if ((addBos && first === undefined) || (addEos && last === undefined)) {
     throw new TokenizerError('the file asks for a BOS or EOS token that it does not name', { file: origin });
   }
+  // Only BERT's way of joining two texts is known; for the others the format says nothing.
+  const whole = eachAround(addBos ? [first as number] : [], addEos ? [last as number] : []);
+  const post = model === 'bert' && addBos ? bertPost(first as number, last as number) : { ...whole, pair: undefined };
   const ends = [eos, id('eot'), id('eom')].filter((end) => end !== undefined);
   const { normalizer, preTokenizer, decoder } = parts;
   const pad = id('padding');
@@ -272,8 +276,7 @@ export function specFromGguf(values: ReadonlyMap<string, unknown>): TokenizerSpe
     normalizer,
     preTokenizer,
     model: parts.model,
-    before: addBos ? [first as number] : [],
-    after: addEos ? [last as number] : [],
+    post,
     decoder,
     cleanUp: false,
     bosId: bos,

@@ -1,6 +1,7 @@
 /** Tokenizers saved without tokenizer.json: vocab.json + merges.txt (byte-level BPE), vocab.txt (WordPiece). */
 import { TokenizerError, UnsupportedError } from '../errors.js';
 import type { CoreParts, TokenizerFolder } from './from_folder.js';
+import { allAround, bertPost, plainPost, robertaPost } from './post_processor.js';
 import type { JsonObject } from './spec.js';
 import { qwen2Pattern } from './split_patterns.js';
 import { checkMerges, checkVocab } from './validate.js';
@@ -95,8 +96,12 @@ export function bpeParts(
       endOfWordSuffix: '',
       continuingPrefix: '',
     },
-    before: family === 'roberta' ? [id('cls_token')] : wantsBos ? [id('bos_token')] : [],
-    after: family === 'roberta' ? [id('sep_token')] : [],
+    post:
+      family === 'roberta'
+        ? robertaPost(id('cls_token'), id('sep_token'), config.trim_offsets === false ? [] : [prefix])
+        : wantsBos
+          ? allAround([id('bos_token')], [])
+          : plainPost,
     decoder: { type: 'ByteLevel' },
     defaults,
   };
@@ -143,8 +148,7 @@ export function bertParts(
     },
     preTokenizer: { type: 'BertPreTokenizer' },
     model: { kind: 'wordpiece', unkId: id('unk_token'), prefix: '##', maxChars: 100 },
-    before: [id('cls_token')],
-    after: [id('sep_token')],
+    post: bertPost(id('cls_token'), id('sep_token')),
     decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
     defaults: bertNames,
   };

@@ -1,4 +1,4 @@
-/** A growing list of ids. */
+/** Growing lists of ids and of spans. */
 export class IdSink {
   private ids = new Int32Array(256);
   length = 0;
@@ -15,6 +15,10 @@ export class IdSink {
     this.length += ids.length;
   }
 
+  get(i: number): number {
+    return this.ids[i] as number;
+  }
+
   /** Ids from `start` on, as a copy. */
   slice(start: number): Int32Array {
     return this.ids.slice(start, this.length);
@@ -24,5 +28,32 @@ export class IdSink {
     const larger = new Int32Array(Math.max(this.length + extra, 2 * this.ids.length));
     larger.set(this.ids);
     this.ids = larger;
+  }
+}
+
+/** A growing list of [begin, end] pairs. */
+export class SpanSink {
+  private readonly values = new IdSink();
+
+  get length(): number {
+    return this.values.length / 2;
+  }
+
+  push(begin: number, end: number): void {
+    this.values.push(begin);
+    this.values.push(end);
+  }
+
+  begin(i: number): number {
+    return this.values.get(2 * i);
+  }
+
+  end(i: number): number {
+    return this.values.get(2 * i + 1);
+  }
+
+  /** Keeps the first `length` spans. */
+  truncate(length: number): void {
+    this.values.length = 2 * length;
   }
 }

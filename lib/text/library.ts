@@ -3,11 +3,10 @@ import * as library from '@huggingface/tokenizers';
 import type { JsonObject } from './spec.js';
 
 interface Parts {
-  readonly SequenceNormalizer: new (config: JsonObject) => { normalize(text: string): string };
   /** Translates an Oniguruma pattern to a global, Unicode-aware RegExp; null for an unknown kind of pattern. */
   readonly SplitPreTokenizer: new (
     config: JsonObject,
   ) => { readonly pattern: RegExp | null };
 }
 
-export const { SequenceNormalizer, SplitPreTokenizer }: Parts = library as unknown as Parts;
+export const { SplitPreTokenizer }: Parts = library as unknown as Parts;

@@ -18,6 +18,25 @@ export function checkText(text: unknown): void {
   }
 }
 
+/** Throws where a normaliser made a text too long. */
+export function checkNormalized(normal: string): void {
+  if (normal.length <= maxNormalizedLength) return;
+  throw new InputError('the text grows too long when normalised', {
+    expected: `at most ${maxNormalizedLength} UTF-16 units`,
+    found: normal.length,
+  });
+}
+
+/** Both texts of a pair: strings, within the limit together. */
+export function checkPair(first: unknown, second: unknown): void {
+  checkText(first);
+  checkText(second);
+  const total = (first as string).length + (second as string).length;
+  if (total > maxTextLength) {
+    throw new InputError('the pair is too long to tokenise in one call', { expected: maxTextLength, found: total });
+  }
+}
+
 /** Validates the parts of a text and copies them to plain data. */
 export function checkSegments(segments: readonly Segment[]): Segment[] {
   if (!Array.isArray(segments)) throw new InputError('segments must be an array', { found: typeof segments });

@@ -1,53 +1,77 @@
 /** Pre-tokenisers of tokenizer.json: text → pieces that the model sees apart. */
 import { TokenizerError, UnsupportedError } from '../errors.js';
+import { type Aligned, nextCharacter, Rewriter } from './aligned.js';
+import { prepended, replacedLiteral } from './aligned_normalizers.js';
 import { checkPattern } from './patterns.js';
 import { byteChars, isObject, type Json, type JsonObject } from './spec.js';
 
 /** @param first whether the text begins the whole input */
 export type PreTokenize = (text: string, first: boolean) => string[];
+/** The same over a text that remembers the original. */
+export type AlignedPreTokenize = (text: Aligned, first: boolean) => Aligned[];
 
 export interface PreTokenizer {
   readonly split: PreTokenize;
+  readonly align: AlignedPreTokenize;
   /** The model's vocabulary is spelled in byte characters; pieces come as plain text. */
   readonly byteLevel: boolean;
 }
 
-type Step = (piece: string, first: boolean) => string[];
-type Behavior = 'Removed' | 'Isolated' | 'MergedWithPrevious' | 'MergedWithNext' | 'Contiguous';
+interface Step {
+  readonly split: PreTokenize;
+  readonly align: AlignedPreTokenize;
+}
 
-/** Splits at matches; `behavior` says where the matches go. */
-function splitBy(regex: RegExp, behavior: Behavior, invert: boolean): Step {
+type Behavior = 'Removed' | 'Isolated' | 'MergedWithPrevious' | 'MergedWithNext' | 'Contiguous';
+/** Text → begin, end, begin, end, … of its pieces. */
+type Cut = (text: string) => number[];
+
+/** Cuts at matches; `behavior` says where the matches go. */
+function cutBy(regex: RegExp, behavior: Behavior, invert: boolean): Cut {
   return (text) => {
-    const out: string[] = [];
-    let joinNext = '';
+    const out: number[] = [];
+    /** Begin of a match that waits for the text after it. */
+    let waiting = -1;
     let lastWasMatch = false;
-    const add = (piece: string, isMatch: boolean): void => {
-      if (piece === '') return;
+    const add = (begin: number, end: number, isMatch: boolean): void => {
+      if (begin === end) return;
       const match = isMatch !== invert;
       if (!match) {
-        out.push(joinNext + piece);
-        joinNext = '';
-      } else if (behavior === 'Isolated') out.push(piece);
-      else if (behavior === 'MergedWithPrevious' && out.length > 0 && !lastWasMatch) out[out.length - 1] += piece;
-      else if (behavior === 'Contiguous' && out.length > 0 && lastWasMatch) out[out.length - 1] += piece;
-      else if (behavior === 'MergedWithPrevious' || behavior === 'Contiguous') out.push(piece);
+        out.push(waiting < 0 ? begin : waiting, end);
+        waiting = -1;
+      } else if (behavior === 'Isolated') out.push(begin, end);
+      else if (behavior === 'MergedWithPrevious' && out.length > 0 && !lastWasMatch) out[out.length - 1] = end;
+      else if (behavior === 'Contiguous' && out.length > 0 && lastWasMatch) out[out.length - 1] = end;
+      else if (behavior === 'MergedWithPrevious' || behavior === 'Contiguous') out.push(begin, end);
       else if (behavior === 'MergedWithNext') {
-        if (joinNext !== '') out.push(joinNext);
-        joinNext = piece;
+        if (waiting >= 0) out.push(waiting, begin);
+        waiting = begin;
       }
       lastWasMatch = match;
     };
     let from = 0;
     for (const found of text.matchAll(regex)) {
-      add(text.slice(from, found.index), false);
-      add(found[0], true);
+      add(from, found.index, false);
       from = found.index + found[0].length;
+      add(found.index, from, true);
     }
-    add(text.slice(from), false);
-    if (joinNext !== '') out.push(joinNext);
+    add(from, text.length, false);
+    if (waiting >= 0) out.push(waiting, text.length);
     return out;
   };
 }
+
+function pieces<T extends { slice(from: number, to: number): T }>(text: T, ranges: readonly number[]): T[] {
+  const out = new Array<T>(ranges.length / 2);
+  for (let i = 0; i < ranges.length; i += 2) out[i / 2] = text.slice(ranges[i] as number, ranges[i + 1] as number);
+  return out;
+}
+
+function cutting(cut: Cut): Step {
+  return { split: (text) => pieces(text, cut(text)), align: (source) => pieces(source, cut(source.text)) };
+}
+
+const splitBy = (regex: RegExp, behavior: Behavior, invert: boolean): Step => cutting(cutBy(regex, behavior, invert));
 
 const behaviors = new Map<string, Behavior>(
   (['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const).map((b) => [
@@ -71,13 +95,25 @@ function metaspace(config: JsonObject, origin: string): Step {
   }
   const escaped = mark.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
   const cut = config.split === false ? undefined : splitBy(new RegExp(escaped, 'gu'), 'MergedWithNext', false);
-  return (text, first) => {
-    let out = text.replaceAll(' ', mark);
-    if (!out.startsWith(mark) && (scheme === 'always' || (scheme === 'first' && first))) out = mark + out;
-    return cut === undefined ? [out] : cut(out, first);
+  const wants = (text: string, first: boolean): boolean =>
+    !text.startsWith(mark) && (scheme === 'always' || (scheme === 'first' && first));
+  return {
+    split: (text, first) => {
+      let out = text.replaceAll(' ', mark);
+      if (wants(out, first)) out = mark + out;
+      return cut === undefined ? [out] : cut.split(out, first);
+    },
+    align: (source, first) => {
+      let out = replacedLiteral(source, ' ', mark);
+      if (wants(out.text, first)) out = prepended(out, mark);
+      return cut === undefined ? [out] : cut.align(out, first);
+    },
   };
 }
 
+/** `\w+|[^\w\s]+` as Rust's regex reads it: joiners are word characters. */
+const wordsOrSymbols =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
 const punctuation = /[\p{P}\u0021-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u007E]/gu;
 
 /** GPT-2's byte-level step. The last one of a sequence leaves the pieces as text: the model spells the bytes. */
@@ -88,10 +124,30 @@ function byteLevel(config: JsonObject, spell: boolean): Step {
   const useRegex = config.use_regex !== false;
   const utf8 = new TextEncoder();
   const spelled = (piece: string): string => Array.from(utf8.encode(piece), (b) => byteChars[b]).join('');
-  return (piece) => {
-    const text = prefix && !piece.startsWith(' ') ? ` ${piece}` : piece;
-    const pieces = useRegex ? (text.match(regex) ?? []) : [text];
-    return spell ? pieces.map(spelled) : pieces;
+  const alignedSpelled = (source: Aligned): Aligned => {
+    const out = new Rewriter(source);
+    for (const character of source.text) {
+      let change = 0;
+      for (const byte of utf8.encode(character)) {
+        out.put(byteChars[byte] as string, change);
+        change = 1;
+      }
+    }
+    return out.done();
+  };
+  // The pattern matches every character, so its matches are all the pieces.
+  const cut = cutBy(regex, 'Isolated', false);
+  return {
+    split: (piece) => {
+      const text = prefix && !piece.startsWith(' ') ? ` ${piece}` : piece;
+      const found = useRegex ? (text.match(regex) ?? []) : [text];
+      return spell ? found.map(spelled) : found;
+    },
+    align: (piece) => {
+      const source = prefix && !piece.text.startsWith(' ') ? prepended(piece, ' ') : piece;
+      const found = useRegex ? pieces(source, cut(source.text)) : [source];
+      return spell ? found.map(alignedSpelled) : found;
+    },
   };
 }
 
@@ -100,12 +156,14 @@ function fixedLength(config: JsonObject, origin: string): Step {
   if (typeof length !== 'number' || !Number.isInteger(length) || length < 1) {
     throw new TokenizerError('FixedLength needs a length of at least 1', { file: origin, found: length });
   }
-  return (text) => {
-    const characters = [...text];
-    const out: string[] = [];
-    for (let i = 0; i < characters.length; i += length) out.push(characters.slice(i, i + length).join(''));
+  return cutting((text) => {
+    const out: number[] = [];
+    for (let from = 0, to = 0; from < text.length; from = to) {
+      for (let n = 0; n < length && to < text.length; n += 1) to = nextCharacter(text, to);
+      out.push(from, to);
+    }
     return out;
-  };
+  });
 }
 
 function step(config: JsonObject, origin: string): Step {
@@ -121,7 +179,7 @@ function step(config: JsonObject, origin: string): Step {
         config.invert === true,
       );
     case 'Whitespace':
-      return splitBy(checkPattern({ Regex: '\\w+|[^\\w\\s]+' }, origin), 'Removed', true);
+      return splitBy(wordsOrSymbols, 'Removed', true);
     case 'WhitespaceSplit':
       return splitBy(/\p{White_Space}+/gu, 'Removed', false);
     case 'Punctuation':
@@ -133,7 +191,10 @@ function step(config: JsonObject, origin: string): Step {
     case 'BertPreTokenizer': {
       const words = splitBy(/\p{White_Space}+/gu, 'Removed', false);
       const marks = splitBy(punctuation, 'Isolated', false);
-      return (text, first) => words(text, first).flatMap((word) => marks(word, false));
+      return {
+        split: (text, first) => words.split(text, first).flatMap((word) => marks.split(word, false)),
+        align: (text, first) => words.align(text, first).flatMap((word) => marks.align(word, false)),
+      };
     }
     case 'FixedLength':
       return fixedLength(config, origin);
@@ -157,13 +218,18 @@ export function preTokenizer(config: Json, origin: string): PreTokenizer {
   const steps = configs.map((c, i) =>
     byteLevelLast && i === configs.length - 1 ? byteLevel(c, false) : step(c, origin),
   );
-  const split: PreTokenize = (text, first) => {
-    let pieces = [text];
-    for (const next of steps) {
-      if (pieces.length === 1) pieces = next(pieces[0] as string, first);
-      else pieces = pieces.flatMap((piece, i) => next(piece, first && i === 0));
+  const through = <T>(text: T, first: boolean, of: (step: Step) => (piece: T, first: boolean) => T[]): T[] => {
+    let found = [text];
+    for (const each of steps) {
+      const next = of(each);
+      if (found.length === 1) found = next(found[0] as T, first);
+      else found = found.flatMap((piece, i) => next(piece, first && i === 0));
     }
-    return pieces;
+    return found;
   };
-  return { split, byteLevel: byteLevelLast };
+  return {
+    split: (text, first) => through(text, first, (each) => each.split),
+    align: (text, first) => through(text, first, (each) => each.align),
+    byteLevel: byteLevelLast,
+  };
 }

@@ -6,6 +6,23 @@ export interface Segment {
   readonly special: boolean;
 }
 
+/** The tokens of a text or of a pair of texts; every list has one entry per token, `offsets` two. */
+export interface Encoding {
+  readonly ids: Int32Array;
+  /** Segment of each token, as the tokenizer's post-processor numbers them. */
+  readonly typeIds: Int32Array;
+  /**
+   * Begin and end, in UTF-16 units of the text that the token comes from (`text.slice(begin, end)`); 0, 0 for a special
+   * token that was added. Tokens that are parts of one character all have the whole of it.
+   */
+  readonly offsets: Int32Array;
+  /** 0: from the (first) text; 1: from the second; −1: a special token that was added. */
+  readonly sequence: Int8Array;
+}
+
+/** Which text gives way where a pair is too long: the longer one, or one of them alone. */
+export type PairTruncation = 'longest' | 'first' | 'second';
+
 export interface ChatTemplateSource {
   /** `default`, or the name under which the files list it (`tool_use`, `rag`). */
   readonly name: string;

@@ -53,6 +53,21 @@ export interface WordPieceSpec {
 
 export type ModelSpec = BpeSpec | UnigramSpec | WordPieceSpec;
 
+/** Part of a template: the tokens of a text (0 the first, 1 the second) or special tokens; `type` is their segment. */
+export type TemplateItem =
+  | { readonly sequence: 0 | 1; readonly type: number }
+  | { readonly ids: readonly number[]; readonly type: number };
+
+/** What is put around a text and around a pair of texts. */
+export interface PostSpec {
+  /** Names text 0 once. */
+  readonly single: readonly TemplateItem[];
+  /** Names both texts once; undefined where the files do not say how to join them. */
+  readonly pair: readonly TemplateItem[] | undefined;
+  /** One entry for each step that trims offsets: whether a prefix space was added to texts. */
+  readonly trims: readonly boolean[];
+}
+
 export interface TokenizerSpec {
   /** File or metadata that errors name. */
   readonly origin: string;
@@ -61,9 +76,7 @@ export interface TokenizerSpec {
   readonly normalizer: JsonObject | null;
   readonly preTokenizer: JsonObject | null;
   readonly model: ModelSpec;
-  /** Ids put before and after a single text. */
-  readonly before: readonly number[];
-  readonly after: readonly number[];
+  readonly post: PostSpec;
   readonly decoder: JsonObject | null;
   readonly cleanUp: boolean;
   readonly bosId: number | undefined;

@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { InputError, TokenizerError } from '../errors.js';
 import { ggufTokenizerKeys, isChatTemplateKey } from './gguf_keys.js';
-import type { LoadResult, Segment } from './protocol.js';
+import type { JoinOptions } from './join.js';
+import type { Encoding, LoadResult, Segment } from './protocol.js';
 import { RpcWorker } from './rpc.js';
 
 /**
@@ -89,6 +90,21 @@ class TextWorker {
     for (const segment of segments) length += segment.text.length;
     const message = { op: 'encode', handle, segments, addSpecial, parts };
     return (await this.rpc.call(message, encodeLimitMs(length), `tokenising ${length} characters`)) as Int32Array;
+  }
+
+  /** One text with offsets. */
+  async encodeAligned(handle: number, text: string, special: boolean, addSpecial: boolean): Promise<Encoding> {
+    return this.aligned({ op: 'align', handle, texts: [text], special, addSpecial }, text.length);
+  }
+
+  /** Two texts joined. */
+  async encodePair(handle: number, first: string, second: string, options: JoinOptions): Promise<Encoding> {
+    return this.aligned({ op: 'align', handle, texts: [first, second], ...options }, first.length + second.length);
+  }
+
+  private async aligned(message: Message, length: number): Promise<Encoding> {
+    if (!this.sources.has(message.handle as number)) throw new InputError('the tokenizer was closed');
+    return (await this.rpc.call(message, 4 * encodeLimitMs(length), `tokenising ${length} characters`)) as Encoding;
   }
 
   unload(handle: number): void {

@@ -1,6 +1,7 @@
 /** Tokenizer → GGUF metadata, the inverse of from_gguf.ts: byte-level BPE (`gpt2`) and BPE with byte fallback (`llama`). */
 import { TokenizerError, UnsupportedError } from '../errors.js';
 import type { GgufValue } from '../weights/gguf_types.js';
+import { singleAround } from './join.js';
 import { type BpeSpec, byteOfToken, isObject, type Json, type JsonObject, type TokenizerSpec } from './spec.js';
 import { ggufPreSplits } from './split_patterns.js';
 
@@ -186,7 +187,8 @@ function gpt2Parts(spec: TokenizerSpec, model: BpeSpec, words: Words, notes: str
 
 /** Ids around a text, as flags: only a begin and an end that have names of their own can be said. */
 function around(spec: TokenizerSpec): [string, GgufValue][] {
-  const { before, after, bosId } = spec;
+  const [before, after] = singleAround(spec.post.single);
+  const { bosId } = spec;
   const [bos, eos] = [bosId ?? before[0], spec.eosIds[0] ?? after[0]];
   if (before.length > 1 || (before.length === 1 && before[0] !== bos))
     refuse(spec, 'post-processor', before, 'at most bos before the text');

@@ -5,12 +5,12 @@
  */
 import { InputError, OptionError } from '../errors.js';
 import { DetokenizerStream, TokenTable } from './detokenizer.js';
-import { checkSegments, checkText } from './limits.js';
-import type { ChatTemplateSource, LoadResult, Segment } from './protocol.js';
+import { checkPair, checkSegments, checkText } from './limits.js';
+import type { ChatTemplateSource, Encoding, LoadResult, PairTruncation, Segment } from './protocol.js';
 import { type TokenizerSource, textWorker } from './text_worker.js';
 
 export { DetokenizerStream } from './detokenizer.js';
-export type { ChatTemplateSource, Segment } from './protocol.js';
+export type { ChatTemplateSource, Encoding, PairTruncation, Segment } from './protocol.js';
 export type { GgufMetadata, TokenizerSource } from './text_worker.js';
 
 export interface EncodeOptions {
@@ -18,6 +18,19 @@ export interface EncodeOptions {
   readonly specialTokens?: boolean;
   /** Whether BOS, EOS and the like are added as the tokenizer's post-processor says. Default true. */
   readonly addSpecial?: boolean;
+}
+
+export interface PairOptions {
+  /** Whether the post-processor's special tokens are added. Default true. */
+  readonly addSpecial?: boolean;
+  /** Most tokens of the result, added special tokens included. Default: no limit. */
+  readonly maxLength?: number;
+  /**
+   * What is cut, at its end, where the pair is longer than `maxLength`: `longest` takes from the longer text until both
+   * are equally long (Hugging Face's `longest_first`), `first` and `second` from that text alone (`only_first`,
+   * `only_second`). Default `longest`. Needs `maxLength`.
+   */
+  readonly truncate?: PairTruncation;
 }
 
 export interface DecodeOptions {
@@ -52,6 +65,17 @@ export interface Tokenizer {
    * spells its own BOS.
    */
   encodeSegments(segments: readonly Segment[], options?: { readonly addSpecial?: boolean }): Promise<Int32Array>;
+  /**
+   * As `encode`, with the stretch of `text` that each token comes from, through all normalisation: the offsets of Hugging
+   * Face's tokenizers, in UTF-16 units.
+   */
+  encodeWithOffsets(text: string, options?: EncodeOptions): Promise<Encoding>;
+  /**
+   * Two texts joined by the tokenizer's template for pairs (question and passage, query and document). Special tokens
+   * spelled in them are ordinary text. Throws TokenizerError where the tokenizer has no such template, OptionError where
+   * `maxLength` is below the special tokens, InputError where the text to be cut is too short for that.
+   */
+  encodePair(first: string, second: string, options?: PairOptions): Promise<Encoding>;
   /** Ids → text; invalid UTF-8 becomes U+FFFD. Throws InputError for an id outside the vocabulary. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** Incremental `decode`: the pieces joined equal `decode` of all ids. */
@@ -73,6 +97,31 @@ function checkFlags(call: string, options: object, flags: readonly string[], oth
         expected: flags.includes(name) ? 'true or false' : [...flags, ...others].join(', '),
         found: value,
       });
+  }
+}
+
+const truncations: readonly unknown[] = ['longest', 'first', 'second'] satisfies PairTruncation[];
+
+function checkPairOptions(options: PairOptions): void {
+  checkFlags('encodePair', options, ['addSpecial'], ['maxLength', 'truncate']);
+  const { maxLength, truncate } = options;
+  if (maxLength !== undefined && !(Number.isSafeInteger(maxLength) && maxLength > 0)) {
+    throw new OptionError('encodePair: bad maxLength', {
+      name: 'maxLength',
+      expected: 'a whole number of tokens from 1 on',
+      found: maxLength,
+    });
+  }
+  if (truncate === undefined) return;
+  if (!truncations.includes(truncate)) {
+    const expected = truncations.join(', ');
+    throw new OptionError('encodePair: bad truncate', { name: 'truncate', expected, found: truncate });
+  }
+  if (maxLength === undefined) {
+    throw new OptionError('encodePair: truncate does nothing without maxLength', {
+      name: 'maxLength',
+      found: maxLength,
+    });
   }
 }
 
@@ -115,6 +164,20 @@ class WorkerTokenizer implements Tokenizer {
     const { specialTokens = false, addSpecial = true } = options;
     checkText(text);
     return textWorker().encode(this.handle, [{ text, special: specialTokens }], addSpecial, false);
+  }
+
+  async encodeWithOffsets(text: string, options: EncodeOptions = {}): Promise<Encoding> {
+    checkFlags('encodeWithOffsets', options, ['specialTokens', 'addSpecial']);
+    const { specialTokens = false, addSpecial = true } = options;
+    checkText(text);
+    return textWorker().encodeAligned(this.handle, text, specialTokens, addSpecial);
+  }
+
+  async encodePair(first: string, second: string, options: PairOptions = {}): Promise<Encoding> {
+    checkPairOptions(options);
+    checkPair(first, second);
+    const { addSpecial = true, maxLength, truncate = 'longest' } = options;
+    return textWorker().encodePair(this.handle, first, second, { addSpecial, maxLength, truncate });
   }
 
   async encodeSegments(

@@ -3,7 +3,7 @@
  * objects). Ties go to the earlier start, as in Hugging Face's `encode_optimized`.
  */
 import { TokenizerError } from '../errors.js';
-import type { IdSink } from './id_sink.js';
+import type { IdSink, SpanSink } from './id_sink.js';
 import { byteToken, type UnigramSpec } from './spec.js';
 
 /** An unknown character scores this much below the worst piece. */
@@ -53,9 +53,13 @@ export class Unigram {
     if (node !== this.root) node.id = id;
   }
 
-  /** Appends the ids of one piece of text. */
-  encode(piece: string, out: IdSink): void {
+  /** Appends the ids of one piece of text. `spans` takes each token's stretch of it. */
+  encode(piece: string, out: IdSink, spans?: SpanSink): void {
     if (piece.length === 0) return;
+    if (spans !== undefined) {
+      this.viterbi(piece, out, spans);
+      return;
+    }
     const short = piece.length <= cachedLength;
     const known = short ? this.cache.get(piece) : undefined;
     if (known !== undefined) {
@@ -70,7 +74,7 @@ export class Unigram {
     }
   }
 
-  private viterbi(piece: string, out: IdSink): void {
+  private viterbi(piece: string, out: IdSink, spans?: SpanSink): void {
     const n = piece.length;
     const best = new Float64Array(n + 1);
     const from = new Int32Array(n + 1).fill(-1);
@@ -102,16 +106,20 @@ export class Unigram {
       }
       start = end;
     }
-    this.emit(piece, from, ids, out);
+    this.emit(piece, from, ids, out, spans);
   }
 
   /** Walks back from the end; neighbouring unknown characters are one unknown token. */
-  private emit(piece: string, from: Int32Array, ids: Int32Array, out: IdSink): void {
+  private emit(piece: string, from: Int32Array, ids: Int32Array, out: IdSink, spans?: SpanSink): void {
     const ends: number[] = [];
     for (let end = piece.length; end > 0; end = from[end] as number) ends.push(end);
     let unknownFrom = -1;
     const flush = (end: number): void => {
-      if (unknownFrom >= 0) this.unknown(piece.slice(unknownFrom, end), out);
+      if (unknownFrom >= 0) {
+        const before = out.length;
+        this.unknown(piece.slice(unknownFrom, end), out);
+        for (let n = before; n < out.length; n += 1) spans?.push(unknownFrom, end);
+      }
       unknownFrom = -1;
     };
     for (let i = ends.length - 1; i >= 0; i -= 1) {
@@ -123,6 +131,7 @@ export class Unigram {
       } else {
         flush(start);
         out.push(id);
+        spans?.push(start, end);
       }
     }
     flush(piece.length);

@@ -4,13 +4,13 @@ import { TokenizerError } from '../errors.js';
 import { Encoder } from './encoder.js';
 import { specFromFolder } from './from_folder.js';
 import { specFromGguf } from './from_gguf.js';
-import type { LoadResult, Segment } from './protocol.js';
+import type { Encoding, LoadResult, PairTruncation, Segment } from './protocol.js';
 import { toWire } from './rpc.js';
 import { describe } from './token_table.js';
 
 interface Incoming {
   readonly id?: number;
-  readonly op: 'part' | 'load' | 'encode' | 'unload';
+  readonly op: 'part' | 'load' | 'encode' | 'align' | 'unload';
   readonly handle: number;
   readonly folder?: string;
   readonly key?: string;
@@ -19,6 +19,10 @@ interface Incoming {
   readonly segments?: readonly Segment[];
   readonly addSpecial?: boolean;
   readonly parts?: boolean;
+  readonly texts?: readonly string[];
+  readonly special?: boolean;
+  readonly maxLength?: number;
+  readonly truncate?: PairTruncation;
 }
 
 const port = parentPort;
@@ -48,16 +52,46 @@ function load(message: Incoming): LoadResult {
   return result;
 }
 
-function encode(message: Incoming): Int32Array {
+function encoderOf(message: Incoming): Encoder {
   const encoder = encoders.get(message.handle);
   if (encoder === undefined) throw new TokenizerError('the tokenizer is not loaded in the worker');
-  return encoder.encode(message.segments as readonly Segment[], message.addSpecial === true, message.parts === true);
+  return encoder;
 }
 
-/** The tables are megabytes: handed over, not copied. */
-function tableBuffers({ table }: LoadResult): ArrayBuffer[] {
-  const arrays = Object.values(table).filter((v) => ArrayBuffer.isView(v));
+function encode(message: Incoming): Int32Array {
+  const { segments, addSpecial, parts } = message;
+  return encoderOf(message).encode(segments as readonly Segment[], addSpecial === true, parts === true);
+}
+
+function align(message: Incoming): Encoding {
+  const encoder = encoderOf(message);
+  const [first, second] = message.texts as readonly [string, string?];
+  const addSpecial = message.addSpecial === true;
+  if (second === undefined) return encoder.encodeAligned(first, message.special === true, addSpecial);
+  return encoder.encodePair(first, second, {
+    addSpecial,
+    maxLength: message.maxLength,
+    truncate: message.truncate ?? 'longest',
+  });
+}
+
+/** Tables and ids may be megabytes: handed over, not copied. */
+function buffersOf(value: object): ArrayBuffer[] {
+  const arrays = Object.values(value).filter((v) => ArrayBuffer.isView(v));
   return [...new Set(arrays.map((v) => v.buffer as ArrayBuffer))];
+}
+
+function answer(message: Incoming): [unknown, ArrayBuffer[]] {
+  if (message.op === 'encode') {
+    const ids = encode(message);
+    return [ids, [ids.buffer as ArrayBuffer]];
+  }
+  if (message.op === 'align') {
+    const encoding = align(message);
+    return [encoding, buffersOf(encoding)];
+  }
+  const loaded = load(message);
+  return [loaded, buffersOf(loaded.table)];
 }
 
 port.on('message', (message: Incoming) => {
@@ -65,8 +99,7 @@ port.on('message', (message: Incoming) => {
     if (message.op === 'part') part(message);
     else if (message.op === 'unload') encoders.delete(message.handle);
     else {
-      const value = message.op === 'load' ? load(message) : encode(message);
-      const transfer = value instanceof Int32Array ? [value.buffer as ArrayBuffer] : tableBuffers(value as LoadResult);
+      const [value, transfer] = answer(message);
       if (message.id !== undefined) port.postMessage({ id: message.id, value }, transfer);
     }
   } catch (error) {
