@@ -16,6 +16,11 @@ export type { Architecture, GgufNames } from './models/architecture.js';
 export { architectures } from './models/index.js';
 export { devices } from './runtime/devices.js';
 export type { DeviceInfo } from './runtime/native.js';
+export type { Answer, AnswerModel, AnswerOptions } from './tasks/answer.js';
+export type { ClassifyInput, ClassifyModel, ClassifyOptions, ClassScore } from './tasks/classify.js';
+export type { EmbeddingModel, Embeddings, EmbedOptions } from './tasks/embed.js';
+export type { EncoderCallOptions, EncoderInput, EncoderModel, FloatTensor, Truncate } from './tasks/encoder_model.js';
+export type { FillMaskModel, FillMaskOptions, MaskCandidate } from './tasks/fill_mask.js';
 export type {
   Completion,
   Generation,
@@ -26,10 +31,12 @@ export type {
   Usage,
 } from './tasks/generation.js';
 export type { Trace, TraceRequest } from './tasks/inspect_layers.js';
-export { builtInModel, type LoadOptions, load } from './tasks/load.js';
+export { builtInModel, type LoadOptions, load, type Task, type TaskModels, type TaskOptions } from './tasks/load.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
+export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
 export type { Session } from './tasks/session.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
+export type { TokenEntity, TokensModel, TokensOptions } from './tasks/tokens.js';
 export { type TraceInputs, type TraceOptions, type TraceTensor, traceModel } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { ChatMessage } from './text/chat_template.js';

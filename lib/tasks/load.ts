@@ -12,10 +12,18 @@ import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { openCheckpoint } from '../weights/checkpoint.js';
 import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
+import { type EncoderTaskModels, encoderTasks, loadEncoder } from './load_encoder.js';
 import { TextModel } from './text_model.js';
 
+/** The model that each task gives. */
+export interface TaskModels extends EncoderTaskModels {
+  readonly generate: TextModel;
+}
+
+export type Task = keyof TaskModels;
+
 export interface LoadOptions extends HostOptions {
-  /** What the model is for; only 'generate' so far. */
+  /** What the model is for: 'generate' (default) continues text. `TaskOptions` has the tasks of encoders. */
   readonly task?: 'generate' | undefined;
   /** A model function of your own, instead of the one that the config names. */
   readonly architecture?: Architecture | undefined;
@@ -35,6 +43,9 @@ export interface LoadOptions extends HostOptions {
   /** For hub ids: revision, offline, cacheDir, endpoint, token … */
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
+
+/** Options for another task than 'generate': 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask'. */
+export type TaskOptions<T extends Task> = Omit<LoadOptions, 'task'> & { readonly task: T };
 
 const known = [
   'task',
@@ -61,7 +72,7 @@ export function builtInModel(): string {
 }
 
 /** Names, kinds and ranges of the options. Throws OptionError. */
-export function checkOptions(options: LoadOptions): void {
+export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new OptionError('load: options', { name: 'options', expected: 'an object', found: options });
   }
@@ -87,9 +98,8 @@ export function checkOptions(options: LoadOptions): void {
     named && typeof build === 'function',
     '{ classes: string[], modelType: string, build: function }',
   );
-  if (options.task !== undefined && options.task !== 'generate') {
-    throw new OptionError('bad task', { name: 'task', expected: "'generate'", found: options.task });
-  }
+  const tasks: readonly Task[] = ['generate', ...encoderTasks];
+  must('task', tasks.includes(options.task as Task), tasks.join(', '));
   const whole = (
     name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps',
     least: number,
@@ -130,32 +140,44 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer | undefine
  * Reads, checks and packs off the event loop. Throws ModelNotFoundError, CorruptFileError, ConfigError, UnsupportedError,
  * TensorMissingError, TensorShapeError, TensorUnusedError, OptionError, OutOfMemoryError, AbortError.
  */
-export async function load(path?: string, options: LoadOptions = {}): Promise<TextModel> {
+export function load(path?: string, options?: LoadOptions): Promise<TextModel>;
+export function load<T extends Task>(path: string, options: TaskOptions<T>): Promise<TaskModels[T]>;
+export async function load(path?: string, options: LoadOptions | TaskOptions<Task> = {}): Promise<TaskModels[Task]> {
   checkOptions(options);
   if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
   const hub = { ...options.hub, ...(options.signal === undefined ? {} : { signal: options.signal }) };
   const found = path === undefined ? builtInModel() : await resolveModel(path, hub);
   const checkpoint = await openCheckpoint(found);
-  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
   // Each of these takes some ms: the event loop gets its turn between them.
   await nextTurn();
   const tokenizer = tokenizerOf(checkpoint);
   tokenizer.catch(() => undefined); // it may fail before anyone waits for it
   await nextTurn();
-  // Where loading fails, the tokenizer is closed as soon as it is there.
-  const close = (): void =>
+  const task: Task = options.task ?? 'generate';
+  try {
+    if (task !== 'generate') return await loadEncoder(task, checkpoint, tokenizer, options);
+    return await loadText(checkpoint, tokenizer, options);
+  } catch (error) {
+    // Where loading fails, the tokenizer is closed as soon as it is there.
     void tokenizer.then(
       (t) => t?.close(),
       () => undefined,
     );
-  const host = await DecoderHost.open(built, options).catch((error: unknown) => {
-    close();
     throw error;
-  });
+  }
+}
+
+async function loadText(
+  checkpoint: Checkpoint,
+  tokenizer: Promise<Tokenizer | undefined>,
+  options: Omit<LoadOptions, 'task'>,
+): Promise<TextModel> {
+  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
+  await nextTurn();
+  const host = await DecoderHost.open(built, options);
   try {
     return new TextModel(host, checkpoint, await tokenizer);
   } catch (error) {
-    close();
     await host.dispose();
     throw error;
   }

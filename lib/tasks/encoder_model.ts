@@ -1,0 +1,172 @@
+import type { EncoderHost, EncoderResult, EncoderSequence } from '../engine/encoder_host.js';
+import { ContextOverflowError, DisposedError, InputError, OptionError, UnsupportedError } from '../errors.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import type { Checkpoint } from '../weights/types.js';
+import { checkObject } from './arguments.js';
+import { checkIds } from './whole.js';
+
+/** A float result with its shape, row-major. */
+export interface FloatTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** What happens to a text with more tokens than the model takes: it is cut at the end, or refused. */
+export type Truncate = 'end' | 'error';
+
+export interface EncoderCallOptions {
+  /** Default 'end'. */
+  readonly truncate?: Truncate | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EncoderInput {
+  readonly inputIds: readonly number[] | Int32Array;
+  /** Segment of each token; default 0. */
+  readonly tokenTypeIds?: readonly number[] | Int32Array | undefined;
+}
+
+/** @internal A text as the model takes it. */
+export interface EncodedText extends EncoderSequence {
+  readonly ids: Int32Array;
+  readonly truncated: boolean;
+}
+
+/** Texts of a call: one, or a list of at least one. Throws InputError. */
+export function checkTexts(texts: string | readonly string[], name: string): readonly string[] {
+  const list = typeof texts === 'string' ? [texts] : texts;
+  if (!Array.isArray(list) || list.length === 0 || !list.every((t) => typeof t === 'string'))
+    throw new InputError(`${name} must be a text, or a list of at least one`, {
+      name,
+      expected: 'texts',
+      found: texts,
+    });
+  return list;
+}
+
+/** Names and kinds of a call's options; `more`: names of that call alone. */
+export function checkCall(options: EncoderCallOptions, more: readonly string[] = []): void {
+  checkObject('options', options, ['truncate', 'signal', ...more]);
+  const { truncate, signal } = options;
+  if (truncate !== undefined && truncate !== 'end' && truncate !== 'error')
+    throw new OptionError('bad truncate', { name: 'truncate', expected: "'end' or 'error'", found: truncate });
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new OptionError('bad signal', { name: 'signal', expected: 'an AbortSignal', found: signal });
+}
+
+/** What the models of all tasks of an encoder share. Concurrent calls run together, and results do not depend on it. */
+export class EncoderModel {
+  /** Undefined where the checkpoint has none: only `forward` works then. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly checkpoint: Checkpoint;
+  readonly host: EncoderHost;
+  /** Most tokens of a text, special ones included. */
+  readonly maxLength: number;
+  /** Outputs of the program that the task runs. */
+  protected readonly outputs: readonly string[];
+  #disposed = false;
+
+  /** @internal Use `load()`. */
+  constructor(
+    host: EncoderHost,
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer | undefined,
+    outputs: readonly string[],
+    maxLength?: number,
+  ) {
+    this.host = host;
+    this.checkpoint = checkpoint;
+    this.tokenizer = tokenizer;
+    this.outputs = outputs;
+    this.maxLength = Math.min(maxLength ?? host.built.maxPositions, host.built.maxPositions);
+  }
+
+  /** What the model's class returns for your own ids, by Hugging Face's names, without the batch dimension. */
+  async forward(
+    input: EncoderInput,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Record<string, FloatTensor>> {
+    checkObject('input', input, ['inputIds', 'tokenTypeIds']);
+    checkCall(options);
+    const { inputIds, tokenTypeIds } = input;
+    checkIds(inputIds, this.host.built.vocabSize, 'inputIds');
+    if (inputIds.length > this.host.built.maxPositions)
+      throw new ContextOverflowError('inputIds is longer than the model takes', {
+        name: 'inputIds',
+        expected: `at most ${this.host.built.maxPositions} tokens`,
+        found: inputIds.length,
+      });
+    if (tokenTypeIds !== undefined) {
+      checkIds(tokenTypeIds, this.host.built.builder.segments ?? 1, 'tokenTypeIds');
+      if (tokenTypeIds.length !== inputIds.length)
+        throw new InputError('tokenTypeIds must be as long as inputIds', {
+          name: 'tokenTypeIds',
+          expected: inputIds.length,
+          found: tokenTypeIds.length,
+        });
+    }
+    const found = await this.run({ ids: inputIds, tokenTypes: tokenTypeIds }, options.signal);
+    return Object.fromEntries(
+      Object.entries(found).map(([name, data]) => {
+        const [space, cols] = this.host.built.builder.graph.outputs.get(name)!.dims;
+        const width = cols!.size!;
+        const shape = space!.name === 'seqs' ? [width] : [data.length / width, width];
+        return [name, { shape, data }];
+      }),
+    );
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.host.dispose();
+    this.tokenizer?.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** @internal */
+  protected run(sequence: EncoderSequence, signal: AbortSignal | undefined): Promise<EncoderResult> {
+    if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
+    return this.host.run(this.outputs, sequence, signal);
+  }
+
+  /** @internal The tokenizer, or an error that says what to do without one. */
+  protected get words(): Tokenizer {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    if (this.tokenizer !== undefined) return this.tokenizer;
+    throw new UnsupportedError('this checkpoint has no tokenizer', {
+      file: this.checkpoint.path,
+      hint: 'Give token ids to forward() instead of text',
+    });
+  }
+
+  /** @internal One text with its special tokens, cut to the model's length where `truncate` allows it. */
+  protected async encodeText(text: string, truncate: Truncate = 'end'): Promise<EncodedText> {
+    const { ids, typeIds } = await this.words.encodeWithOffsets(text);
+    const types = this.host.built.builder.segments === undefined ? undefined : typeIds;
+    if (ids.length <= this.maxLength) return { ids, tokenTypes: types, truncated: false };
+    if (truncate === 'error') throw this.tooLong(ids.length);
+    const specials = await this.#after();
+    const keep = (x: Int32Array): Int32Array =>
+      Int32Array.from([...x.subarray(0, this.maxLength - specials), ...x.subarray(x.length - specials)]);
+    return { ids: keep(ids), tokenTypes: types === undefined ? undefined : keep(types), truncated: true };
+  }
+
+  /** @internal */
+  protected tooLong(found: number): ContextOverflowError {
+    return new ContextOverflowError('the text has more tokens than the model takes', {
+      expected: `at most ${this.maxLength} tokens`,
+      found,
+      hint: "Shorten it, or let it be cut with truncate: 'end'",
+    });
+  }
+
+  /** Special tokens after a text. */
+  async #after(): Promise<number> {
+    const { sequence } = await this.words.encodeWithOffsets('a');
+    return sequence.length - 1 - sequence.lastIndexOf(0);
+  }
+}
