@@ -38,7 +38,14 @@ export function define(command: Command, context: Context): void {
     .action((model, values) => trace(model, values, context));
 }
 
-const known = ['input_ids', 'attention_mask', 'position_ids', 'token_type_ids'] as const;
+const known = [
+  'input_ids',
+  'attention_mask',
+  'position_ids',
+  'token_type_ids',
+  'decoder_input_ids',
+  'decoder_attention_mask',
+] as const;
 
 async function readInputs(file: string): Promise<TraceInputs> {
   const { readSafetensors } = await import('../weights/safetensors.js');
@@ -50,21 +57,24 @@ async function readInputs(file: string): Promise<TraceInputs> {
     throw new InputError('inputs that this model does not take', { file, expected: known.join(', '), found });
   }
   const tensors = await readNumberTensors(header);
-  const [ids, mask, positions, types] = known.map((name) => tensors.get(name));
+  const [ids, mask, positions, types, decoder, decoderMask] = known.map((name) => tensors.get(name));
   if (ids === undefined)
     throw new InputError('the inputs lack input_ids', { file, expected: 'input_ids', found: [...tensors.keys()] });
   for (const [name, { data }] of tensors) checkNumbers(file, name, data);
   return {
     inputIds: ids,
-    ...given({ attentionMask: mask, positionIds: positions, tokenTypeIds: types } satisfies Record<
-      string,
-      NumberTensor | undefined
-    >),
+    ...given({
+      attentionMask: mask,
+      positionIds: positions,
+      tokenTypeIds: types,
+      decoderInputIds: decoder,
+      decoderAttentionMask: decoderMask,
+    } satisfies Record<string, NumberTensor | undefined>),
   };
 }
 
 function checkNumbers(file: string, tensor: string, data: Float64Array): void {
-  const mask = tensor === 'attention_mask';
+  const mask = tensor.endsWith('attention_mask');
   const bad = data.find((x) => (mask ? x !== 0 && x !== 1 : !Number.isInteger(x)));
   if (bad !== undefined)
     throw new InputError('unusable value', { file, tensor, expected: mask ? '0 or 1' : 'integers', found: bad });

@@ -2,8 +2,14 @@ import { UnsupportedError } from '../errors.js';
 import { type CacheGroup, DecoderBuilder } from '../layers/decoder.js';
 import { EncoderBuilder, type EncoderHead, encoderHead } from '../layers/encoder.js';
 import { type SentencePlan, sentenceEmbedding } from '../layers/sentence.js';
+import { Seq2SeqBuilder } from '../layers/seq2seq.js';
 import type { WeightSource } from '../layers/weights.js';
-import type { Architecture, DecoderArchitecture, EncoderArchitecture } from '../models/architecture.js';
+import type {
+  Architecture,
+  DecoderArchitecture,
+  EncoderArchitecture,
+  Seq2SeqArchitecture,
+} from '../models/architecture.js';
 import { findArchitecture } from '../models/index.js';
 import type { KvType } from '../ops/kv_write.js';
 import { type ConfigReader, readConfig } from '../weights/config.js';
@@ -26,6 +32,9 @@ export interface BuiltDecoder {
   /** Rope angles of sequences longer than this depend on their length (dynamic, longrope): cached keys do not fit them. */
   readonly ropeLimit: number | undefined;
 }
+
+/** Tokens of a text where the model itself sets no limit: relative positions go on for ever. */
+const relativeLimit = 16_384;
 
 /** Scalings that stretch the trained length by their factor. */
 function longestSequence(config: ConfigReader): number {
@@ -50,6 +59,25 @@ export interface BuiltEncoder {
   /** Longest sequence in tokens. */
   readonly maxPositions: number;
 }
+
+/** The two graphs of an encoder-decoder. */
+export interface BuiltSeq2Seq {
+  readonly kind: 'seq2seq';
+  readonly architecture: Seq2SeqArchitecture;
+  readonly builder: Seq2SeqBuilder;
+  readonly config: ConfigReader;
+  /** The decoder's own groups, the plane of token ids last; `builder.cross` is apart. */
+  readonly groups: readonly CacheGroup[];
+  /** Ids that the decoder writes. */
+  readonly vocabSize: number;
+  /** Ids that the encoder reads. */
+  readonly sourceVocab: number;
+  /** Longest text that the encoder reads, and that the decoder writes. */
+  readonly maxSource: number;
+  readonly maxPositions: number;
+}
+
+export type BuiltModel = BuiltDecoder | BuiltEncoder | BuiltSeq2Seq;
 
 /** Builds the graph of a decoder from a config and a source of weights; every weight is found and its shape checked. */
 export function buildDecoder(
@@ -112,6 +140,31 @@ export function buildEncoder(
   };
 }
 
+/** The same of an encoder-decoder. */
+export function buildSeq2Seq(
+  architecture: Seq2SeqArchitecture,
+  config: ConfigReader,
+  source: WeightSource,
+  kvType?: KvType,
+): BuiltSeq2Seq {
+  const heads = architecture.crossHeads(config);
+  const builder = new Seq2SeqBuilder(architecture.modelType, config, source, heads, kvType);
+  config.collect(() => architecture.build(builder));
+  builder.encoder.weights.checkUsed(architecture.ignored ?? []);
+  const most = config.optionalInt('max_position_embeddings') ?? relativeLimit;
+  return {
+    kind: 'seq2seq',
+    architecture,
+    builder,
+    config,
+    groups: builder.finish(),
+    vocabSize: config.optionalInt('decoder_vocab_size') ?? config.int('vocab_size'),
+    sourceVocab: config.int('vocab_size'),
+    maxSource: builder.encoder.learnedPositions ?? most,
+    maxPositions: builder.decoder.learnedPositions ?? most,
+  };
+}
+
 /** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become; `kvType`: of the cache. */
 export function buildModel(
   checkpoint: Checkpoint,
@@ -119,7 +172,7 @@ export function buildModel(
   quantize?: QuantizeType,
   kvType?: KvType,
   encoder?: EncoderOptions,
-): BuiltDecoder | BuiltEncoder {
+): BuiltModel {
   const config = readConfig(checkpoint);
   const className = config.architectures[0];
   const chosen = architecture ?? findArchitecture(className, config.modelType, checkpoint.configFile);
@@ -129,6 +182,7 @@ export function buildModel(
   const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
   const source = checkpointSource(checkpoint, chosen.gguf, types);
   if (chosen.kind === 'encoder') return buildEncoder(chosen, className ?? chosen.classes[0]!, config, source, encoder);
+  if (chosen.kind === 'seq2seq') return buildSeq2Seq(chosen, config, source, kvType);
   return buildDecoder(chosen, config, source, kvType);
 }
 
@@ -141,10 +195,17 @@ export function buildCheckpoint(
 ): BuiltDecoder {
   const built = buildModel(checkpoint, architecture, quantize, kvType);
   if (built.kind === 'decoder') return built;
+  const found = built.config.architectures[0] ?? built.architecture.modelType;
+  if (built.kind === 'seq2seq')
+    throw new UnsupportedError('an encoder-decoder is not run here', {
+      file: checkpoint.path,
+      expected: 'a decoder',
+      found,
+    });
   throw new UnsupportedError('an encoder continues no text', {
     file: checkpoint.path,
     expected: 'a decoder',
-    found: built.config.architectures[0] ?? built.architecture.modelType,
+    found,
     hint: 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
   });
 }

@@ -1,5 +1,6 @@
 import { AbortError, DisposedError } from '../errors.js';
 import { lower } from '../graph/lower.js';
+import type { EncoderBuilder } from '../layers/encoder.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltEncoder } from './build.js';
@@ -34,8 +35,8 @@ interface Job {
 }
 
 /** Positions of a sequence by the model's rule: places, or counted over ids that are not padding (RoBERTa). */
-export function encoderPositions(built: BuiltEncoder, ids: ArrayLike<number>): Int32Array {
-  const padding = built.builder.positionPadding;
+export function encoderPositions(builder: EncoderBuilder, ids: ArrayLike<number>): Int32Array {
+  const padding = builder.positionPadding;
   if (padding === undefined) return Int32Array.from({ length: ids.length }, (_, i) => i);
   let count = 0;
   return Int32Array.from(ids, (id) => (id === padding ? padding : padding + ++count));
@@ -43,7 +44,7 @@ export function encoderPositions(built: BuiltEncoder, ids: ArrayLike<number>): I
 
 /** The arrays and dims of one step, sequences one after another, by the names that EncoderBuilder declares. */
 export function packEncoderStep(
-  built: BuiltEncoder,
+  builder: EncoderBuilder,
   sequences: readonly EncoderSequence[],
 ): { dims: Record<string, number>; inputs: Record<string, InputArray>; starts: Int32Array; logitStarts: Int32Array } {
   const rows = sequences.reduce((n, s) => n + s.ids.length, 0);
@@ -57,7 +58,7 @@ export function packEncoderStep(
     const [row, n, logit] = [starts[s]!, sequence.ids.length, logitStarts[s]!];
     ids.set(sequence.ids, row);
     if (sequence.tokenTypes !== undefined) types.set(sequence.tokenTypes, row);
-    positions.set(sequence.positions ?? encoderPositions(built, sequence.ids), row);
+    positions.set(sequence.positions ?? encoderPositions(builder, sequence.ids), row);
     for (let i = 0; i < n; i++) places[row + i] = sequence.places?.[i] ?? i;
     ropeLengths.fill(n, row, row + n);
     for (const [i, at] of logits[s]!.entries()) wanted[logit + i] = row + at;
@@ -143,7 +144,7 @@ class Lane {
     const { built } = this.#host;
     const executable = await this.#executable();
     const { dims, inputs, starts, logitStarts } = packEncoderStep(
-      built,
+      built.builder,
       batch.map((job) => job.sequence),
     );
     const { outputs } = await executable.run(dims, inputs);

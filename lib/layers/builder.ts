@@ -29,10 +29,11 @@ export class ModelBuilder {
   ropeSwitch: number | undefined;
   #attentions = 0;
 
-  constructor(name: string, config: ConfigReader, source: WeightSource) {
+  /** `beside`: the weights of another graph of the same model, which together use up a checkpoint. */
+  constructor(name: string, config: ConfigReader, source: WeightSource, beside?: Weights) {
     this.graph = new Graph(name);
     this.config = config;
-    this.weights = new Weights(this.graph, source);
+    this.weights = beside?.forGraph(this.graph) ?? new Weights(this.graph, source);
     this.ids = this.rowInput('input_ids');
     this.positions = this.rowInput('positions');
     this.ropeLengths = this.rowInput('rope_lengths');

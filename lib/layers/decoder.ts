@@ -16,7 +16,7 @@ import { sample } from '../ops/sample.js';
 import { tokenLogprob } from '../ops/token_logprob.js';
 import type { ConfigReader } from '../weights/config.js';
 import { ModelBuilder, type Rows } from './builder.js';
-import type { WeightSource } from './weights.js';
+import type { WeightSource, Weights } from './weights.js';
 
 /** Tokens of a KV block, as in native/ops/kv_write.h. */
 export const pageTokens = 32;
@@ -59,8 +59,8 @@ export class DecoderBuilder extends ModelBuilder {
   readonly #groups = new Map<string, GroupTensors>();
   #tokens: { group: CacheGroup; state: State<'i32'>; table: Tensor<readonly ['seqs', string], 'i32'> } | undefined;
 
-  constructor(name: string, config: ConfigReader, source: WeightSource, kvType: KvType = 'f32') {
-    super(name, config, source);
+  constructor(name: string, config: ConfigReader, source: WeightSource, kvType: KvType = 'f32', beside?: Weights) {
+    super(name, config, source, beside);
     this.kvType = kvType;
     this.kvPositions = this.rowInput('kv_positions');
     this.seqIds = this.rowInput('seq_ids');

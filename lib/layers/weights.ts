@@ -113,6 +113,11 @@ export class Weights {
     this.#shared = shared;
   }
 
+  /** The same checkpoint for another graph of the model: what either uses counts as used. */
+  forGraph(graph: Graph): Weights {
+    return new Weights(graph, this.source, this.prefix, { ...this.#shared, made: new Map() });
+  }
+
   at(name: string): Weights {
     return new Weights(this.#graph, this.source, this.#full(name), this.#shared);
   }

@@ -1,5 +1,7 @@
 import type { DecoderBuilder } from '../layers/decoder.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
+import type { CrossHeads, Seq2SeqBuilder } from '../layers/seq2seq.js';
+import type { ConfigReader } from '../weights/config.js';
 
 /** GGUF's names for one architecture: patterns with * for the layer number, Hugging Face's name → GGUF's. */
 export interface GgufNames {
@@ -30,8 +32,16 @@ export interface EncoderArchitecture extends Named {
   readonly build: (m: EncoderBuilder) => void;
 }
 
+/** A model that reads a text and writes another: translation, summaries, T5's tasks. */
+export interface Seq2SeqArchitecture extends Named {
+  readonly kind: 'seq2seq';
+  /** Heads of cross-attention. */
+  readonly crossHeads: (config: ConfigReader) => CrossHeads;
+  readonly build: (m: Seq2SeqBuilder) => void;
+}
+
 /** A model family: a function from config and weights to a graph, and the names under which files know it. */
-export type Architecture = DecoderArchitecture | EncoderArchitecture;
+export type Architecture = DecoderArchitecture | EncoderArchitecture | Seq2SeqArchitecture;
 
 /** GGUF name of a Hugging Face name, or undefined where the table has none. */
 export function ggufName(names: GgufNames, name: string): string | undefined {

@@ -1,5 +1,6 @@
 import { UnsupportedError } from '../errors.js';
 import type { Architecture, DecoderArchitecture } from './architecture.js';
+import { bart, m2m100, marian, mbart, pegasus } from './bart.js';
 import { bert } from './bert.js';
 import { distilbert } from './distilbert.js';
 import { electra } from './electra.js';
@@ -21,6 +22,7 @@ import { qwen3 } from './qwen3.js';
 import { roberta, xlmRoberta } from './roberta.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
+import { mt5, t5 } from './t5.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -46,6 +48,13 @@ export const architectures: readonly Architecture[] = [
   phi,
   stablelm,
   starcoder2,
+  t5,
+  mt5,
+  bart,
+  mbart,
+  marian,
+  pegasus,
+  m2m100,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */
@@ -65,8 +74,8 @@ export function findArchitecture(className: string | undefined, modelType: strin
 /** The same where only a decoder will do. */
 export function findDecoder(className: string | undefined, modelType: string, file: string): DecoderArchitecture {
   const found = findArchitecture(className, modelType, file);
-  if (found.kind !== 'encoder') return found;
-  throw new UnsupportedError('an encoder continues no text', {
+  if (found.kind === undefined || found.kind === 'decoder') return found;
+  throw new UnsupportedError(`an ${found.kind} model continues no text`, {
     file,
     name: 'architectures',
     found: className ?? modelType,

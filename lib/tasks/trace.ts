@@ -1,7 +1,7 @@
 import { type BuiltDecoder, buildModel } from '../engine/build.js';
 import { blocksFor, KvBlocks } from '../engine/kv_blocks.js';
 import { packStep } from '../engine/step_inputs.js';
-import { OptionError } from '../errors.js';
+import { InputError, OptionError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import { pageTokens } from '../layers/decoder.js';
 import type { Architecture } from '../models/architecture.js';
@@ -19,6 +19,7 @@ import {
   type TraceRows,
   type TraceTensor,
 } from './trace_inputs.js';
+import { traceSeq2Seq } from './trace_seq2seq.js';
 
 export type { TraceInputs, TraceTensor } from './trace_inputs.js';
 
@@ -64,14 +65,15 @@ export async function traceModel(
 ): Promise<Map<string, TraceTensor>> {
   checkTraceOptions(options);
   const built = buildModel(checkpoint, options.architecture, options.quantize, options.kvType);
-  const rows = readTraceRows(inputs, {
-    vocabSize: built.vocabSize,
-    positions: built.builder.learnedPositions,
-    segments: built.kind === 'encoder' ? built.builder.segments : undefined,
-  });
   const model = await DeviceModel.open(options.device ?? 'cpu', { threads: options.threads });
   try {
     const compute = options.compute ?? 'f32';
+    if (built.kind === 'seq2seq') return await traceSeq2Seq(model, built, inputs, compute);
+    for (const name of ['decoderInputIds', 'decoderAttentionMask'] as const)
+      if (inputs?.[name] !== undefined) throw new InputError(`${name} is for encoder-decoders`, { name });
+    const segments = built.kind === 'encoder' ? built.builder.segments : undefined;
+    const positions = built.builder.learnedPositions;
+    const rows = readTraceRows(inputs, { vocabSize: built.vocabSize, positions, segments });
     if (built.kind === 'encoder') return await traceEncoderRows(model, built, rows, compute);
     return await traceDecoderRows(model, built, rows, compute);
   } finally {
@@ -132,6 +134,15 @@ async function traceRow(
     const width = keys ? length : data.length / n;
     const shape = keys ? [batch, heads, length, length] : [batch, length, width];
     if (!out.has(name)) out.set(name, { shape, data: new Float32Array(shape.reduce((a, s) => a * s, 1)) });
-    scatterRows(out.get(name)!.data, index, row.kept, data as Float32Array, heads, length, width, keys);
+    scatterRows(
+      out.get(name)!.data,
+      index,
+      row.kept,
+      data as Float32Array,
+      heads,
+      length,
+      width,
+      keys ? row.kept : undefined,
+    );
   }
 }

@@ -16,14 +16,14 @@ function sequenceOf(
   usesFirst: boolean,
 ): { columns: number[]; sequence: EncoderSequence } {
   const columns = usesFirst && row.kept[0] !== 0 ? [0, ...row.kept] : [...row.kept];
-  const positions = row.positions ?? at(encoderPositions(built, row.padded.ids), row.kept);
+  const positions = row.positions ?? at(encoderPositions(built.builder, row.padded.ids), row.kept);
   const hidden = columns.length > row.kept.length;
   return {
     columns,
     sequence: {
       ids: at(row.padded.ids, columns),
       tokenTypes: at(row.padded.tokenTypes, columns),
-      positions: hidden ? [encoderPositions(built, row.padded.ids)[0]!, ...positions] : positions,
+      positions: hidden ? [encoderPositions(built.builder, row.padded.ids)[0]!, ...positions] : positions,
       places: columns,
     },
   };
@@ -46,7 +46,7 @@ export async function traceEncoderRows(
     const { columns, sequence } = sequenceOf(built, row, usesFirst);
     const n = columns.length;
     const skipped = n - row.kept.length;
-    const { dims, inputs } = packEncoderStep(built, [sequence]);
+    const { dims, inputs } = packEncoderStep(built.builder, [sequence]);
     const mask = Uint8Array.from({ length: n * n }, (_, i) => (i % n >= skipped ? 1 : 0));
     const { outputs } = await executable.run({ ...dims, keys: n }, { ...inputs, mask });
     for (const [name, data] of Object.entries(outputs)) {
@@ -60,7 +60,8 @@ export async function traceEncoderRows(
       if (!out.has(name)) out.set(name, { shape, data: new Float32Array(shape.reduce((a, s) => a * s, 1)) });
       const into = out.get(name)!.data;
       if (found.sequences) into.set(data as Float32Array, b * width);
-      else scatterRows(into, b, row.kept, found.data, heads, length, keys ? length : width, keys);
+      else
+        scatterRows(into, b, row.kept, found.data, heads, length, keys ? length : width, keys ? row.kept : undefined);
     }
   }
   for (const [name, value] of graph.outputs) if (!out.has(name)) out.set(name, out.get(names.get(value)!)!);

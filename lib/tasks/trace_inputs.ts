@@ -19,6 +19,9 @@ export interface TraceInputs {
   /** Segments of an encoder's texts. */
   readonly tokenTypeIds?: TraceInput | undefined;
   readonly positionIds?: TraceInput | undefined;
+  /** What an encoder-decoder has written so far, (batch, decoder length). */
+  readonly decoderInputIds?: TraceInput | undefined;
+  readonly decoderAttentionMask?: TraceInput | undefined;
 }
 
 /** A row of the batch without padding. */
@@ -46,11 +49,18 @@ export interface TraceLimits {
   readonly segments?: number | undefined;
 }
 
+/** The decoder's inputs of an encoder-decoder as inputs of their own. */
+export function decoderInputs(inputs: TraceInputs, inputIds: TraceInput): TraceInputs {
+  return { inputIds, attentionMask: inputs.decoderAttentionMask };
+}
+
 const names = {
   inputIds: 'input_ids',
   attentionMask: 'attention_mask',
   tokenTypeIds: 'token_type_ids',
   positionIds: 'position_ids',
+  decoderInputIds: 'decoder_input_ids',
+  decoderAttentionMask: 'decoder_attention_mask',
 } as const;
 
 /** Every input is a (batch, length) list of numbers of its shape, all alike. Throws InputError. */
@@ -73,9 +83,10 @@ function checkInputs(inputs: TraceInputs): void {
         expected: shape[0] * shape[1],
         found: count ?? data,
       });
-    const expected = inputs.inputIds.shape;
+    const first = key.startsWith('decoder') ? inputs.decoderInputIds : inputs.inputIds;
+    const expected = first?.shape ?? [];
     if (shape[0] !== expected[0] || shape[1] !== expected[1])
-      throw new InputError(`${name} must have the shape of input_ids`, { name, expected, found: shape });
+      throw new InputError(`${name} must have the shape of its input ids`, { name, expected, found: shape });
   }
 }
 
@@ -115,7 +126,7 @@ export function readTraceRows(inputs: TraceInputs, limits: TraceLimits): TraceRo
   return { rows, batch, length };
 }
 
-/** A result over the kept rows, placed in zeros of the padded size (batch, heads, length, width). */
+/** A result over the kept rows, placed in zeros of the padded size (batch, heads, length, width); `keys`: columns of attention maps. */
 export function scatterRows(
   into: Float32Array,
   batch: number,
@@ -124,15 +135,14 @@ export function scatterRows(
   heads: number,
   length: number,
   width: number,
-  keys: boolean,
+  keys: readonly number[] | undefined,
 ): void {
   const n = kept.length;
-  const outer = keys ? length : width;
   for (let h = 0; h < heads; h++) {
     for (const [i, r] of kept.entries()) {
-      const to = ((batch * heads + h) * length + r) * outer;
-      if (!keys) into.set(data.subarray(i * width, (i + 1) * width), to);
-      else for (const [j, k] of kept.entries()) into[to + k] = data[(h * n + i) * n + j]!;
+      const to = ((batch * heads + h) * length + r) * width;
+      if (keys === undefined) into.set(data.subarray(i * width, (i + 1) * width), to);
+      else for (const [j, k] of keys.entries()) into[to + k] = data[(h * n + i) * keys.length + j]!;
     }
   }
 }

@@ -270,8 +270,10 @@ export class ConfigReader {
    * The feed-forward activation. Gemma files carry a corrected `hidden_activation` beside `hidden_act`; it wins where it
    * is not null.
    */
-  activation(field = this.raw('hidden_activation') ? 'hidden_activation' : 'hidden_act'): ActivationName {
-    const name = this.str(field);
+  activation(
+    field = this.raw('hidden_activation') ? 'hidden_activation' : 'hidden_act',
+    name = this.str(field),
+  ): ActivationName {
     const known = kActivations[name];
     if (known !== undefined) return known;
     this.problem(field, Object.keys(kActivations).join(', '), name);

@@ -5,6 +5,7 @@
  */
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
 import { gptAliases, gptDefaults } from './defaults_gpt.js';
+import { seq2seqAliases, seq2seqDefaults } from './defaults_seq2seq.js';
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -152,6 +153,7 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
   },
   ...encoderDefaults,
   ...gptDefaults,
+  ...seq2seqDefaults,
 });
 
 type Aliases = readonly (readonly [string, string])[];
@@ -176,7 +178,7 @@ const pairs = (list: Aliases): ReadonlyMap<string, string> =>
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
   gpt2: pairs(kGpt2Aliases),
   ...Object.fromEntries(
-    Object.entries({ ...encoderAliases, ...gptAliases }).map(([type, list]) => [type, pairs(list)]),
+    Object.entries({ ...encoderAliases, ...gptAliases, ...seq2seqAliases }).map(([type, list]) => [type, pairs(list)]),
   ),
 });
 
@@ -196,6 +198,8 @@ export type Look = (field: string) => RawValue | undefined;
 export function derivedDefault(modelType: string, field: string, look: Look): RawValue | undefined {
   const heads = look('num_attention_heads');
   if (field === 'num_key_value_heads') return heads;
+  if (field === 'num_decoder_layers') return look('num_layers');
+  if (field === 'decoder_vocab_size') return look('vocab_size');
   if (field === 'head_dim') {
     const hidden = look('hidden_size');
     return typeof hidden === 'number' && typeof heads === 'number' ? hidden / heads : undefined;
