@@ -297,7 +297,10 @@ class Translator {
     c.rope_theta = theta;
     if (gemma3) c.rope_local_base_freq = this.#float('rope.freq_base_swa') ?? 10_000;
     const dims = this.#optional('rope.dimension_count', 1, headDim);
-    const turned = (dims ?? headDim) / headDim;
+    const wanted = dims ?? headDim;
+    // A reader takes floor(head_dim × share), which dims / head_dim may fall short of: 44 × (30 / 44) < 30.
+    const share = wanted / headDim;
+    const turned = Math.floor(headDim * share) === wanted ? share : (wanted + 0.5) / headDim;
     if (turned !== 1 || ['gpt_neox', 'phi', 'stablelm'].includes(this.#arch.modelType))
       c.partial_rotary_factor = turned;
     c.rope_scaling = await this.#scaling(dims ?? headDim);

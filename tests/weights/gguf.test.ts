@@ -374,6 +374,29 @@ describe('GGUF metadata as config', () => {
     if (arch === 'gemma3') expect(config.rope('sliding_attention').theta).toBe(10_000);
   });
 
+  it('tells the variants of the families with layer norms by their tensors and keys', async () => {
+    const config = async (arch: string, more: readonly Pair[], tensors: readonly GgufTensor[] = []) => {
+      const norm = pair.f32(`${arch}.attention.layer_norm_epsilon`, 1e-5);
+      const data = new Uint8Array(64);
+      return readConfig(await open(modelPairs(arch, [norm, ...more]), { tensors, data }));
+    };
+    const tensor = (name: string): GgufTensor => ({ name, dims: [8], offset: 0 });
+    const neox = await config('gptneox', [pair.bool('gptneox.use_parallel_residual', 0)]);
+    expect([neox.bool('use_parallel_residual'), neox.bool('attention_bias')]).toEqual([false, false]);
+    const bias = await config('gptneox', [], [tensor('blk.0.attn_qkv.bias')]);
+    expect([bias.bool('use_parallel_residual'), bias.bool('attention_bias')]).toEqual([true, true]);
+    const parallel = pair.bool('stablelm.use_parallel_residual', 1);
+    const stable = await config('stablelm', [parallel], [tensor('blk.0.ffn_norm.weight')]);
+    expect([stable.bool('use_parallel_residual'), stable.bool('use_qkv_bias')]).toEqual([false, false]);
+    expect((await config('stablelm', [])).bool('use_parallel_residual')).toBe(true);
+    expect((await config('starcoder2', [])).bool('use_bias')).toBe(false);
+    // Without a count of rotated entries all of a head turns, whatever the class's own default is.
+    expect((await config('phi2', [])).rope().partialRotaryFactor).toBe(1);
+    const part = [pair.u32('phi2.attention.key_length', 44), pair.u32('phi2.attention.value_length', 44)];
+    const phi = await config('phi2', [...part, pair.u32('phi2.rope.dimension_count', 30)]);
+    expect(Math.floor(44 * phi.rope().partialRotaryFactor)).toBe(30);
+  });
+
   it('reads linear and yarn scaling, and rotary factors from tensors', async () => {
     const scaling = (type: string) => [
       pair.string('llama.rope.scaling.type', type),
