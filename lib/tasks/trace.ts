@@ -67,6 +67,7 @@ export async function traceModel(
   const rows = readTraceRows(inputs, {
     vocabSize: built.vocabSize,
     positions: built.builder.learnedPositions,
+    counted: built.kind === 'decoder' && built.builder.positionsFromMask,
     segments: built.kind === 'encoder' ? built.builder.segments : undefined,
   });
   const model = await DeviceModel.open(options.device ?? 'cpu', { threads: options.threads });
@@ -109,7 +110,7 @@ async function traceRow(
   const table = new KvBlocks(Math.ceil(length / pageTokens)).open(n)!;
   table.write(0, n);
   const all = Array.from({ length: n }, (_, i) => i);
-  const positions = row.positions ?? row.kept;
+  const positions = row.positions ?? (built.builder.positionsFromMask ? all : row.kept);
   const sequence = {
     ids: row.ids,
     from: 0,
