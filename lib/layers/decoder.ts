@@ -56,6 +56,8 @@ export class DecoderBuilder extends ModelBuilder {
   readonly seqIds: Tensor<['rows'], 'i32'>;
   /** (logit_rows): rows that need logits. */
   readonly logitRows: Tensor<['logit_rows'], 'i32'>;
+  /** Positions count the unmasked tokens of a padded row (OPT); else they are its places. */
+  positionsFromMask = false;
   readonly #groups = new Map<string, GroupTensors>();
   #tokens: { group: CacheGroup; state: State<'i32'>; table: Tensor<readonly ['seqs', string], 'i32'> } | undefined;
 

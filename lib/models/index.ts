@@ -2,8 +2,10 @@ import { UnsupportedError } from '../errors.js';
 import type { Architecture, DecoderArchitecture } from './architecture.js';
 import { bart, m2m100, marian, mbart, pegasus } from './bart.js';
 import { bert } from './bert.js';
+import { bloom } from './bloom.js';
 import { distilbert } from './distilbert.js';
 import { electra } from './electra.js';
+import { falcon } from './falcon.js';
 import { gemma } from './gemma.js';
 import { gemma2 } from './gemma2.js';
 import { gemma3Text } from './gemma3_text.js';
@@ -11,15 +13,19 @@ import { gptNeo } from './gpt_neo.js';
 import { gptNeox } from './gpt_neox.js';
 import { gpt2 } from './gpt2.js';
 import { gptj } from './gptj.js';
+import { granite } from './granite.js';
 import { llama } from './llama.js';
 import { mistral } from './mistral.js';
 import { modernbert } from './modernbert.js';
 import { mpnet } from './mpnet.js';
+import { olmo2 } from './olmo2.js';
+import { opt } from './opt.js';
 import { phi } from './phi.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
 import { roberta, xlmRoberta } from './roberta.js';
+import { smolLm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
 import { mt5, t5 } from './t5.js';
@@ -55,6 +61,12 @@ export const architectures: readonly Architecture[] = [
   marian,
   pegasus,
   m2m100,
+  opt,
+  olmo2,
+  granite,
+  smolLm3,
+  bloom,
+  falcon,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */

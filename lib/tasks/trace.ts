@@ -73,7 +73,8 @@ export async function traceModel(
       if (inputs?.[name] !== undefined) throw new InputError(`${name} is for encoder-decoders`, { name });
     const segments = built.kind === 'encoder' ? built.builder.segments : undefined;
     const positions = built.builder.learnedPositions;
-    const rows = readTraceRows(inputs, { vocabSize: built.vocabSize, positions, segments });
+    const counted = built.kind === 'decoder' && built.builder.positionsFromMask;
+    const rows = readTraceRows(inputs, { vocabSize: built.vocabSize, positions, counted, segments });
     if (built.kind === 'encoder') return await traceEncoderRows(model, built, rows, compute);
     return await traceDecoderRows(model, built, rows, compute);
   } finally {
@@ -111,7 +112,7 @@ async function traceRow(
   const table = new KvBlocks(Math.ceil(length / pageTokens)).open(n)!;
   table.write(0, n);
   const all = Array.from({ length: n }, (_, i) => i);
-  const positions = row.positions ?? row.kept;
+  const positions = row.positions ?? (built.builder.positionsFromMask ? all : row.kept);
   const sequence = {
     ids: row.ids,
     from: 0,

@@ -46,6 +46,8 @@ export interface TraceRows {
 export interface TraceLimits {
   readonly vocabSize: number;
   readonly positions: number | undefined;
+  /** Positions count the unmasked tokens of a row. */
+  readonly counted?: boolean;
   readonly segments?: number | undefined;
 }
 
@@ -117,7 +119,11 @@ export function readTraceRows(inputs: TraceInputs, limits: TraceLimits): TraceRo
     const tokenTypes = row(inputs.tokenTypeIds, kept);
     for (const [i, c] of kept.entries()) {
       checkRange(`input_ids[${b}, ${c}]`, ids[i]!, limits.vocabSize);
-      checkRange(`position of input_ids[${b}, ${c}]`, positions?.[i] ?? c, limits.positions ?? 2 ** 30);
+      checkRange(
+        `position of input_ids[${b}, ${c}]`,
+        positions?.[i] ?? (limits.counted === true ? i : c),
+        limits.positions ?? 2 ** 30,
+      );
       checkRange(`token_type_ids[${b}, ${c}]`, tokenTypes[i]!, limits.segments ?? 1);
     }
     const padded = { ids: row(inputs.inputIds, columns), tokenTypes: row(inputs.tokenTypeIds, columns) };

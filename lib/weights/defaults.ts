@@ -3,6 +3,7 @@
  * transformers (5.18; 4.x has the same). Derived ones are computed: key/value heads, head size, layer types.
  * `null` means "not used", as in the classes.
  */
+import { decoderAliases, decoderDefaults } from './defaults_decoders.js';
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
 import { gptAliases, gptDefaults } from './defaults_gpt.js';
 import { seq2seqAliases, seq2seqDefaults } from './defaults_seq2seq.js';
@@ -154,6 +155,7 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
   ...encoderDefaults,
   ...gptDefaults,
   ...seq2seqDefaults,
+  ...decoderDefaults,
 });
 
 type Aliases = readonly (readonly [string, string])[];
@@ -178,7 +180,10 @@ const pairs = (list: Aliases): ReadonlyMap<string, string> =>
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
   gpt2: pairs(kGpt2Aliases),
   ...Object.fromEntries(
-    Object.entries({ ...encoderAliases, ...gptAliases, ...seq2seqAliases }).map(([type, list]) => [type, pairs(list)]),
+    Object.entries({ ...encoderAliases, ...gptAliases, ...decoderAliases, ...seq2seqAliases }).map(([type, list]) => [
+      type,
+      pairs(list),
+    ]),
   ),
 });
 
@@ -212,7 +217,18 @@ export function derivedDefault(modelType: string, field: string, look: Look): Ra
     const width = look('hidden_size');
     return typeof width === 'number' ? 4 * width : undefined;
   }
+  if (field === 'word_embed_proj_dim') return look('hidden_size');
+  if (field === 'no_rope_layers') return ropeLayers(look);
   return field === 'layer_types' ? layerTypes(modelType, look) : undefined;
+}
+
+/** SmolLM3: 1 where a layer rotates q and k, 0 in every no_rope_layer_interval-th. */
+function ropeLayers(look: Look): readonly number[] | undefined {
+  const [layers, interval] = [look('num_hidden_layers'), look('no_rope_layer_interval')];
+  if (!Number.isInteger(layers) || !Number.isInteger(interval) || (layers as number) > 1024) return undefined;
+  return Array.from({ length: Math.max(0, layers as number) }, (_, i) =>
+    (i + 1) % (interval as number) === 0 ? 0 : 1,
+  );
 }
 
 function layerTypes(modelType: string, look: Look): readonly string[] | undefined {
@@ -235,5 +251,10 @@ function layerTypes(modelType: string, look: Look): readonly string[] | undefine
     return typeof from === 'number' ? make((layer) => on && layer >= from) : undefined;
   }
   const window = look('sliding_window');
+  if (modelType === 'smollm3') {
+    const rotates = look('no_rope_layers') ?? ropeLayers(look);
+    const on = look('use_sliding_window') === true && typeof window === 'number';
+    return Array.isArray(rotates) ? make((layer) => on && !rotates[layer]) : undefined;
+  }
   return make(() => typeof window === 'number');
 }

@@ -26,6 +26,9 @@ const kArchitectures: Readonly<Record<string, Architecture>> = Object.assign(Obj
   phi2: { modelType: 'phi', className: 'PhiForCausalLM' },
   stablelm: { modelType: 'stablelm', className: 'StableLmForCausalLM' },
   starcoder2: { modelType: 'starcoder2', className: 'Starcoder2ForCausalLM' },
+  olmo2: { modelType: 'olmo2', className: 'Olmo2ForCausalLM' },
+  granite: { modelType: 'granite', className: 'GraniteForCausalLM' },
+  smollm3: { modelType: 'smollm3', className: 'SmolLM3ForCausalLM' },
 });
 
 /** llama.cpp writes an absent special token as -1. */
@@ -161,13 +164,8 @@ class Translator {
       const count = this.#optional(key);
       if (count !== undefined && count !== 0) refuse(`${this.#name}.${key}`, 0, count);
     }
-    for (const key of [
-      'attention.clamp_kqv',
-      'attention.max_alibi_bias',
-      'logit_scale',
-      'residual_scale',
-      'embedding_scale',
-    ]) {
+    const scales = this.#name === 'granite' ? [] : ['logit_scale', 'residual_scale', 'embedding_scale'];
+    for (const key of ['attention.clamp_kqv', 'attention.max_alibi_bias', ...scales]) {
       const value = this.#float(key);
       if (value !== undefined && value !== 0) refuse(`${this.#name}.${key}`, 'nothing', value);
     }
@@ -245,10 +243,19 @@ class Translator {
       c.model_type = 'mistral';
       c.architectures = ['MistralForCausalLM'];
     }
-    if (modelType === 'llama') {
+    if (['llama', 'granite', 'smollm3'].includes(modelType)) {
       c.attention_bias = this.#gguf.tensors.has('blk.0.attn_q.bias');
       c.mlp_bias = this.#gguf.tensors.has('blk.0.ffn_gate.bias');
     }
+    if (modelType === 'granite') {
+      c.attention_multiplier = this.#float('attention.scale') ?? headDim ** -0.5;
+      c.embedding_multiplier = this.#float('embedding_scale') ?? 1;
+      c.residual_multiplier = this.#float('residual_scale') ?? 1;
+      c.logits_scaling = this.#float('logit_scale') ?? 1;
+    }
+    // OLMo 3 shares OLMo 2's name and has a window.
+    if (['olmo2', 'granite', 'smollm3'].includes(modelType) && window)
+      throw this.#bad(`${this.#name}.attention.sliding_window`, 'no window', window);
     if (modelType.startsWith('qwen') && window) Object.assign(c, { use_sliding_window: true, max_window_layers: 0 });
     if (modelType === 'gemma') c.hidden_act = 'gelu_pytorch_tanh';
     // 0 and absent mean "no window", except for the two families whose alternating layers always have one.

@@ -32,6 +32,9 @@ const kFamilies: Readonly<Record<string, { readonly arch: string; readonly activ
   phi: { arch: 'phi2', activation: ['gelu_tanh'] },
   stablelm: { arch: 'stablelm', activation: ['silu'] },
   starcoder2: { arch: 'starcoder2', activation: ['gelu_tanh'] },
+  olmo2: { arch: 'olmo2', activation: ['silu'] },
+  granite: { arch: 'granite', activation: ['silu'] },
+  smollm3: { arch: 'smollm3', activation: ['silu'] },
 };
 
 /** Describes a checkpoint's config. Throws UnsupportedError for what the format has no place for. */
@@ -97,6 +100,8 @@ class Describer {
       this.#biases();
       this.#variants();
       this.#windows();
+      if (c.modelType === 'granite') this.#scales();
+      if (c.modelType === 'smollm3') this.#rotations();
       if (c.modelType === 'gemma2' || c.modelType === 'gemma3_text') this.#caps(hidden / heads);
       this.#rope();
     }
@@ -106,8 +111,10 @@ class Describer {
   /** Only the llama architecture may have or lack them; Qwen2's are not optional. */
   #biases(): void {
     const type = this.#config.modelType;
-    if (['qwen3', 'gemma', 'gemma2', 'gemma3_text'].includes(type) && this.#config.bool('attention_bias'))
-      this.#refuse('attention_bias', false, true);
+    if (['qwen3', 'gemma', 'gemma2', 'gemma3_text', 'olmo2', 'smollm3'].includes(type)) {
+      if (this.#config.bool('attention_bias')) this.#refuse('attention_bias', false, true);
+    }
+    if (type === 'smollm3' && this.#config.bool('mlp_bias')) this.#refuse('mlp_bias', false, true);
   }
 
   /** Norms of single heads have no place, and attention beside the MLP only where the architecture knows of it. */
@@ -168,6 +175,24 @@ class Describer {
     if (scalar === (large ? plain : c.headDim())) return;
     this.#f32('attention.scale', scalar ** -0.5);
     this.#notes.push(`llama.cpp scales queries of this architecture by its own rule, not by ${scalar}^-0.5`);
+  }
+
+  #scales(): void {
+    const c = this.#config;
+    this.#f32('attention.scale', c.num('attention_multiplier'));
+    this.#f32('embedding_scale', c.num('embedding_multiplier'));
+    this.#f32('residual_scale', c.num('residual_multiplier'));
+    this.#f32('logit_scale', c.num('logits_scaling'));
+  }
+
+  /** The name implies that every fourth layer has no rotary positions, and that all see all keys. */
+  #rotations(): void {
+    const c = this.#config;
+    const rotates = c.nums('no_rope_layers').slice(0, c.int('num_hidden_layers'));
+    if (rotates.some((use, i) => (use !== 0) !== ((i + 1) % 4 !== 0)))
+      this.#refuse('no_rope_layers', '0 in every fourth layer', rotates);
+    const types = c.layerTypes();
+    if (types.includes('sliding_attention')) this.#refuse('layer_types', 'full_attention', types);
   }
 
   #rope(): void {

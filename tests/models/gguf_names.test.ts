@@ -29,7 +29,7 @@ function converted(name: string, tensor: Array64, modelType: string, heads: numb
   const turned = /\.([qk])_proj\.(weight|bias)$/.exec(name);
   const data = Float32Array.from(tensor.data);
   if (name.includes('.query_key_value.')) return separated(data, tensor.shape[0]!, heads);
-  if (turned === null || !['llama', 'mistral'].includes(modelType)) return data;
+  if (turned === null || !['llama', 'mistral', 'granite', 'smollm3'].includes(modelType)) return data;
   const rows = tensor.shape[0]!;
   const cols = data.length / rows;
   const size = rows / (turned[1] === 'q' ? heads : kvHeads);

@@ -56,9 +56,11 @@ const refused: Readonly<Record<string, string>> = {
   llama_head_only: 'hidden_act',
   llama_rope_dynamic: 'rope_type',
   llama_rope_yarn_factor: 'truncate',
+  olmo2_bias: 'attention_bias',
   phi_qk_layernorm: 'qk_layernorm',
   qwen2_window: 'layer_types',
   qwen3_layer_types: 'layer_types',
+  smollm3_window: 'attention_bias',
   stablelm_parallel: 'qk_layernorm',
   starcoder2_plain: 'hidden_act',
 };
@@ -66,7 +68,7 @@ const refused: Readonly<Record<string, string>> = {
 /** Model types that GGUF files are written for. */
 const written = [
   ...['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3_text'],
-  ...['gpt_neox', 'phi', 'stablelm', 'starcoder2'],
+  ...['gpt_neox', 'phi', 'stablelm', 'starcoder2', 'olmo2', 'granite', 'smollm3'],
 ];
 
 /** What the error of a fixture names; undefined: it can be written. */
