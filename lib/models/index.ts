@@ -12,12 +12,14 @@ import { gpt2 } from './gpt2.js';
 import { gptj } from './gptj.js';
 import { llama } from './llama.js';
 import { mistral } from './mistral.js';
+import { mixtral } from './mixtral.js';
 import { modernbert } from './modernbert.js';
 import { mpnet } from './mpnet.js';
 import { phi } from './phi.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
+import { qwen3Moe } from './qwen3_moe.js';
 import { roberta, xlmRoberta } from './roberta.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
@@ -27,8 +29,10 @@ export const architectures: readonly Architecture[] = [
   gpt2,
   llama,
   mistral,
+  mixtral,
   qwen2,
   qwen3,
+  qwen3Moe,
   phi3,
   gemma,
   gemma2,

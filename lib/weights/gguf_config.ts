@@ -17,6 +17,7 @@ const kArchitectures: Readonly<Record<string, Architecture>> = Object.assign(Obj
   llama: { modelType: 'llama', className: 'LlamaForCausalLM' },
   qwen2: { modelType: 'qwen2', className: 'Qwen2ForCausalLM' },
   qwen3: { modelType: 'qwen3', className: 'Qwen3ForCausalLM' },
+  qwen3moe: { modelType: 'qwen3_moe', className: 'Qwen3MoeForCausalLM' },
   phi3: { modelType: 'phi3', className: 'Phi3ForCausalLM' },
   gemma: { modelType: 'gemma', className: 'GemmaForCausalLM' },
   gemma2: { modelType: 'gemma2', className: 'Gemma2ForCausalLM' },
@@ -139,6 +140,7 @@ class Translator {
       c.head_dim = headDim;
       this.#attention(layers, hidden / heads, headDim);
       this.#variants();
+      this.#experts();
       await this.#rope(headDim);
     }
     const epsilon = layerNormFields[this.#arch.modelType];
@@ -157,10 +159,21 @@ class Translator {
         found,
       });
     };
-    for (const key of ['expert_count', 'expert_used_count', 'expert_shared_count']) {
+    const mixed = this.#name === 'llama' || this.#name === 'qwen3moe';
+    for (const key of [
+      ...(mixed ? [] : ['expert_count', 'expert_used_count']),
+      'expert_shared_count',
+      'expert_group_count',
+      'leading_dense_block_count',
+    ]) {
       const count = this.#optional(key);
       if (count !== undefined && count !== 0) refuse(`${this.#name}.${key}`, 0, count);
     }
+    const gating = this.#optional('expert_gating_func');
+    if (gating !== undefined && gating > 1) refuse(`${this.#name}.expert_gating_func`, '1: softmax', gating);
+    const weights = this.#float('expert_weights_scale');
+    if (weights !== undefined && weights !== 0 && weights !== 1)
+      refuse(`${this.#name}.expert_weights_scale`, 1, weights);
     for (const key of [
       'attention.clamp_kqv',
       'attention.max_alibi_bias',
@@ -288,6 +301,25 @@ class Translator {
       case 'starcoder2':
         c.use_bias = has('attn_q.bias');
     }
+  }
+
+  /** Mixtral has llama's GGUF architecture; the number of experts tells them apart. */
+  #experts(): void {
+    const c = this.#config;
+    const qwen = this.#arch.modelType === 'qwen3_moe';
+    const experts = qwen ? this.#required('expert_count', 1, 4096) : (this.#optional('expert_count', 0, 4096) ?? 0);
+    if (experts === 0) return;
+    c.num_experts_per_tok = this.#required('expert_used_count', 1, experts);
+    const normalise = this.#gguf.bool(`${this.#name}.expert_weights_norm`) ?? true;
+    if (!qwen) {
+      c.model_type = 'mixtral';
+      c.architectures = ['MixtralForCausalLM'];
+      c.num_local_experts = experts;
+      if (!normalise) throw this.#bad(`${this.#name}.expert_weights_norm`, true, false);
+      return;
+    }
+    Object.assign(c, { num_experts: experts, norm_topk_prob: normalise });
+    c.moe_intermediate_size = this.#required('expert_feed_forward_length', 1, 2 ** 20);
   }
 
   async #rope(headDim: number): Promise<void> {
