@@ -6,6 +6,7 @@ import { ConfigError, CorruptFileError, UnsupportedError } from '../errors.js';
 import { layerNormFields } from './defaults.js';
 import { readExactly, withFile } from './files.js';
 import type { GgufFile } from './gguf.js';
+import { type MetadataReader, readExperts, refuseOtherExperts } from './gguf_experts.js';
 import type { RawConfig, RawValue } from './types.js';
 
 interface Architecture {
@@ -113,6 +114,16 @@ class Translator {
     return first;
   }
 
+  get #reader(): MetadataReader {
+    return {
+      architecture: this.#name,
+      optional: (key, min, max) => this.#optional(key, min, max),
+      required: (key, min, max) => this.#required(key, min, max),
+      float: (key) => this.#float(key),
+      flag: (key) => this.#gguf.bool(`${this.#name}.${key}`),
+    };
+  }
+
   async translate(): Promise<GgufTranslation> {
     this.#refuse();
     const c = this.#config;
@@ -140,7 +151,7 @@ class Translator {
       c.head_dim = headDim;
       this.#attention(layers, hidden / heads, headDim);
       this.#variants();
-      this.#experts();
+      Object.assign(c, readExperts(this.#reader));
       await this.#rope(headDim);
     }
     const epsilon = layerNormFields[this.#arch.modelType];
@@ -152,28 +163,10 @@ class Translator {
   /** Features that change the result and that no field here expresses. */
   #refuse(): void {
     const refuse = (name: string, expected: unknown, found: unknown): never => {
-      throw new UnsupportedError(`metadata ${name} asks for something not supported`, {
-        file: this.#gguf.path,
-        name,
-        expected,
-        found,
-      });
+      const facts = { file: this.#gguf.path, name, expected, found };
+      throw new UnsupportedError(`metadata ${name} asks for something not supported`, facts);
     };
-    const mixed = this.#name === 'llama' || this.#name === 'qwen3moe';
-    for (const key of [
-      ...(mixed ? [] : ['expert_count', 'expert_used_count']),
-      'expert_shared_count',
-      'expert_group_count',
-      'leading_dense_block_count',
-    ]) {
-      const count = this.#optional(key);
-      if (count !== undefined && count !== 0) refuse(`${this.#name}.${key}`, 0, count);
-    }
-    const gating = this.#optional('expert_gating_func');
-    if (gating !== undefined && gating > 1) refuse(`${this.#name}.expert_gating_func`, '1: softmax', gating);
-    const weights = this.#float('expert_weights_scale');
-    if (weights !== undefined && weights !== 0 && weights !== 1)
-      refuse(`${this.#name}.expert_weights_scale`, 1, weights);
+    refuseOtherExperts(this.#reader, refuse);
     for (const key of [
       'attention.clamp_kqv',
       'attention.max_alibi_bias',
@@ -301,25 +294,6 @@ class Translator {
       case 'starcoder2':
         c.use_bias = has('attn_q.bias');
     }
-  }
-
-  /** Mixtral has llama's GGUF architecture; the number of experts tells them apart. */
-  #experts(): void {
-    const c = this.#config;
-    const qwen = this.#arch.modelType === 'qwen3_moe';
-    const experts = qwen ? this.#required('expert_count', 1, 4096) : (this.#optional('expert_count', 0, 4096) ?? 0);
-    if (experts === 0) return;
-    c.num_experts_per_tok = this.#required('expert_used_count', 1, experts);
-    const normalise = this.#gguf.bool(`${this.#name}.expert_weights_norm`) ?? true;
-    if (!qwen) {
-      c.model_type = 'mixtral';
-      c.architectures = ['MixtralForCausalLM'];
-      c.num_local_experts = experts;
-      if (!normalise) throw this.#bad(`${this.#name}.expert_weights_norm`, true, false);
-      return;
-    }
-    Object.assign(c, { num_experts: experts, norm_topk_prob: normalise });
-    c.moe_intermediate_size = this.#required('expert_feed_forward_length', 1, 2 ** 20);
   }
 
   async #rope(headDim: number): Promise<void> {

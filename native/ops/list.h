@@ -51,11 +51,10 @@ enum OpId : int32_t {
 };
 
 constexpr const OpDef* kOps[kOpCount] = {
-    &kEmbedDef,      &kLinearDef,  &kMatmulDef,     &kRmsNormDef,    &kLayerNormDef,    &kRopeTableDef,
-    &kRopeDef,       &kKvWriteDef, &kTokenWriteDef, &kCopyBlocksDef, &kAttentionDef,    &kSoftmaxDef,
-    &kActivationDef, &kGatedDef,   &kAddDef,        &kMulDef,        &kScaleDef,        &kSoftcapDef,
-    &kConcatDef,     &kSliceDef,   &kGatherRowsDef, &kSampleDef,     &kTokenLogprobDef, &kPoolDef,
-    &kMoeDef,
+    &kEmbedDef,   &kLinearDef,       &kMatmulDef,     &kRmsNormDef,   &kLayerNormDef, &kRopeTableDef,  &kRopeDef,
+    &kKvWriteDef, &kTokenWriteDef,   &kCopyBlocksDef, &kAttentionDef, &kSoftmaxDef,   &kActivationDef, &kGatedDef,
+    &kAddDef,     &kMulDef,          &kScaleDef,      &kSoftcapDef,   &kConcatDef,    &kSliceDef,      &kGatherRowsDef,
+    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,
 };
 static_assert(kOpCount <= kMaxOps);
 
