@@ -1,5 +1,5 @@
 import { weightDTypes } from '../graph/dtype.js';
-import type { Program } from '../graph/program.js';
+import type { Program, ProgramNode } from '../graph/program.js';
 import type { WeightExpr } from '../graph/weight_expr.js';
 
 /** What the arithmetic of a program needs at least, counted from its nodes. */
@@ -15,14 +15,19 @@ export interface Work {
   readonly dtype: string;
 }
 
-/** Bytes by weight type. */
-function addBytes(expr: WeightExpr, into: Map<string, number>): void {
+/** Bytes by weight type, of which a step reads this share. */
+function addBytes(expr: WeightExpr, share: number, into: Map<string, number>): void {
   if (expr.kind === 'concat_rows') {
-    for (const part of expr.of) addBytes(part, into);
+    for (const part of expr.of) addBytes(part, share, into);
     return;
   }
   const { block, bytes } = weightDTypes[expr.dtype];
-  into.set(expr.dtype, (into.get(expr.dtype) ?? 0) + ((expr.rows * expr.cols) / block) * bytes);
+  into.set(expr.dtype, (into.get(expr.dtype) ?? 0) + ((share * expr.rows * expr.cols) / block) * bytes);
+}
+
+/** The part of a node's matrices that one row multiplies: all but where it goes to some experts of many. */
+function shareOf(program: Program, node: ProgramNode): number {
+  return node.op === 'moe' ? Number(node.attrs.top) / Number(program.values[node.inputs[1]!]!.shape[1]) : 1;
 }
 
 /** Ops that read rows of a table, or tables that are no weights. */
@@ -40,13 +45,14 @@ export function countWork(program: Program): Work {
     }
     if (lookups.has(node.op)) continue;
     const rows = node.outputs[0] === undefined ? undefined : program.values[node.outputs[0]]!.shape[0];
+    const share = shareOf(program, node);
     for (const index of node.inputs) {
       const value = program.values[index];
       if (value?.kind !== 'weight') continue;
-      if (!counted.has(index)) addBytes(value.weight, bytes);
+      if (!counted.has(index)) addBytes(value.weight, share, bytes);
       counted.add(index);
       if (value.shape.length === 2)
-        macs[rows === 'logit_rows' ? rows : 'rows'] += value.weight.rows * value.weight.cols;
+        macs[rows === 'logit_rows' ? rows : 'rows'] += share * value.weight.rows * value.weight.cols;
     }
   }
   const [most] = [...bytes].sort((a, b) => b[1] - a[1]);

@@ -20,7 +20,7 @@ export interface LowerOptions {
   readonly outputs: readonly string[];
   /** Name of the program; default: the graph's. */
   readonly name?: string;
-  /** Overrides the `compute` of every linear: one of `computes` of lib/ops/linear.ts. */
+  /** Overrides the `compute` of every linear and moe: one of `computes` of lib/ops/linear.ts. */
   readonly compute?: string;
   readonly loop?: LoopNames;
   /** Optional inputs that the program keeps. */
@@ -87,7 +87,9 @@ export function lower(graph: Graph, options: LowerOptions): Program {
     inputs: node.inputs.map(indexOf),
     outputs: node.outputs.filter((o, i) => i < node.required || wantedSet.has(o) || read.has(o)).map(indexOf),
     attrs:
-      node.op === 'linear' && options.compute !== undefined ? { ...node.attrs, compute: options.compute } : node.attrs,
+      node.attrs.compute !== undefined && options.compute !== undefined
+        ? { ...node.attrs, compute: options.compute }
+        : node.attrs,
   }));
   const outputs = wanted.map((w) => ({ name: w.name, value: indexOf(w.value) }));
   const base: Program = {

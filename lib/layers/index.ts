@@ -1,7 +1,8 @@
 /** Compositions that models share, and what a model function of your own works with. */
 export { type CacheGroup, DecoderBuilder, pageTokens } from './decoder.js';
+export { type ExpertsOptions, mixtureOfExperts } from './experts.js';
 export { type HeadOptions, languageHead, type TokenTables, tokenTables } from './language_head.js';
-export { gatedMlp, plainMlp } from './mlp.js';
+export { type FeedForward, gatedMlp, plainMlp } from './mlp.js';
 export { type HeadNorm, headLayerNorm, norm } from './norm.js';
 export { type ProjectOptions, project } from './project.js';
 export { ropeFrequencies, ropeTableOf } from './rope.js';

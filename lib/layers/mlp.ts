@@ -4,6 +4,13 @@ import { type Activation, activation, gated } from '../ops/elementwise.js';
 import { type ProjectOptions, project } from './project.js';
 import type { Weights } from './weights.js';
 
+/** A layer's feed-forward: the layer's weights, x (rows, hidden) and the layer's number → (rows, hidden). */
+export type FeedForward = <H extends string>(
+  layer: Weights,
+  x: Tensor<['rows', H], 'f32'>,
+  index: number,
+) => Tensor<['rows', H], 'f32'>;
+
 /** down_proj(fn(gate_proj(x)) · up_proj(x)): SwiGLU and GeGLU (Shazeer 2020); x (rows, hidden) → (rows, hidden). */
 export function gatedMlp<R extends string, H extends string>(
   w: Weights,

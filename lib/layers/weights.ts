@@ -66,7 +66,7 @@ export interface MatrixOptions {
   readonly perHead?: HeadRows | undefined;
   /** Heads whose rows GGUF stores interleaved. */
   readonly ggufHeads?: number | undefined;
-  /** Stays in its stored type when the model is quantised: learned positions. */
+  /** Stays in its stored type when the model is quantised: learned positions, routers. */
   readonly exact?: boolean;
 }
 
@@ -153,13 +153,26 @@ export class Weights {
     options: MatrixOptions = {},
   ): Weight<[O, I]> {
     const full = this.#full(name);
-    return this.#remember<[O, I]>(full, [out, into], options, () => {
-      const [rows, cols] = [fusedRows(options) ?? out.size ?? 0, into.size ?? 0];
-      const turned = options.conv1d === true && this.source.kind !== 'gguf';
-      const tensor = this.#find(full, turned ? [cols, rows] : [rows, cols]);
-      const dtype = this.#dtype(full, tensor);
-      const expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
-      return this.#packed(full, this.#rowsOf(expr, options, out.size ?? 0), options.exact === true);
+    return this.#remember<[O, I]>(full, [out, into], options, () =>
+      this.#matrix(full, out.size ?? 0, into.size ?? 0, options),
+    );
+  }
+
+  /**
+   * The matrices of `count` experts under each other, (experts · each, in) for `moe`: * in `name` stands for an expert's
+   * number. GGUF holds them as one tensor (experts, each, in).
+   */
+  experts<O extends string, I extends string>(name: string, count: number, out: Dim<O>, into: Dim<I>): Weight<[O, I]> {
+    const full = this.#full(name);
+    return this.#remember<[O, I]>(full, [out, into], {}, () => {
+      const [rows, cols] = [out.size ?? 0, into.size ?? 0];
+      const each = rows / count;
+      if (this.source.kind !== 'gguf')
+        return concatRows(
+          Array.from({ length: count }, (_, e) => this.#matrix(full.replace('*', String(e)), each, cols, {})),
+        );
+      const tensor = this.#find(full, [count, each, cols]);
+      return this.#packed(full, tensor.expr(this.#dtype(full, tensor), rows, cols), false);
     });
   }
 
@@ -200,6 +213,15 @@ export class Weights {
         hint: 'Ignoring weights would give silently wrong results',
       },
     );
+  }
+
+  #matrix(full: string, size: number, cols: number, options: MatrixOptions): WeightExpr {
+    const rows = fusedRows(options) ?? size;
+    const turned = options.conv1d === true && this.source.kind !== 'gguf';
+    const tensor = this.#find(full, turned ? [cols, rows] : [rows, cols]);
+    const dtype = this.#dtype(full, tensor);
+    const expr = turned ? transpose(tensor.expr(dtype, cols, rows)) : tensor.expr(dtype, rows, cols);
+    return this.#packed(full, this.#rowsOf(expr, options, size), options.exact === true);
   }
 
   #full(name: string): string {

@@ -3,7 +3,10 @@ import type { EncoderBuilder } from '../layers/encoder.js';
 import type { CrossHeads, Seq2SeqBuilder } from '../layers/seq2seq.js';
 import type { ConfigReader } from '../weights/config.js';
 
-/** GGUF's names for one architecture: patterns with * for the layer number, Hugging Face's name → GGUF's. */
+/**
+ * GGUF's names for one architecture: patterns with * for the layer number, Hugging Face's name → GGUF's. A second * is
+ * the number of an expert: GGUF holds all of them in one tensor.
+ */
 export interface GgufNames {
   /** general.architecture */
   readonly arch: readonly string[];
@@ -50,7 +53,14 @@ export function ggufName(names: GgufNames, name: string): string | undefined {
   const layer = /\.(\d+)\./.exec(name);
   if (layer === null) return undefined;
   const pattern = name.replace(layer[0], '.*.');
-  return names.names[pattern]?.replace('*', layer[1]!);
+  const found = names.names[pattern] ?? names.names[pattern.replace(/\.\d+\./, '.*.')];
+  return found?.replace('*', layer[1]!);
+}
+
+/** The number of a tensor's expert; undefined: it is of none. */
+export function expertOf(name: string): number | undefined {
+  const found = /\.experts\.(\d+)\./.exec(name);
+  return found === null ? undefined : Number(found[1]);
 }
 
 /** Entries for the weight and the bias of each layer: { 'model.norm': 'output_norm' } gives two. */
@@ -83,6 +93,20 @@ export const llamaGgufNames: Readonly<Record<string, string>> = {
   'model.layers.*.mlp.up_proj.bias': 'blk.*.ffn_up.bias',
   'model.layers.*.mlp.down_proj.bias': 'blk.*.ffn_down.bias',
 };
+
+/** The router and the experts, by their published names under `block`. */
+export function expertGgufNames(
+  block: string,
+  names: { readonly gate: string; readonly up: string; readonly down: string },
+): Record<string, string> {
+  const layer = `model.layers.*.${block}`;
+  return {
+    [`${layer}.gate.weight`]: 'blk.*.ffn_gate_inp.weight',
+    [`${layer}.${names.gate}`]: 'blk.*.ffn_gate_exps.weight',
+    [`${layer}.${names.up}`]: 'blk.*.ffn_up_exps.weight',
+    [`${layer}.${names.down}`]: 'blk.*.ffn_down_exps.weight',
+  };
+}
 
 /** The same for decoders with norms on both sides of each block. */
 export const sandwichGgufNames: Readonly<Record<string, string>> = {

@@ -16,6 +16,7 @@ import { gptj } from './gptj.js';
 import { granite } from './granite.js';
 import { llama } from './llama.js';
 import { mistral } from './mistral.js';
+import { mixtral } from './mixtral.js';
 import { modernbert } from './modernbert.js';
 import { mpnet } from './mpnet.js';
 import { olmo2 } from './olmo2.js';
@@ -24,6 +25,7 @@ import { phi } from './phi.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
+import { qwen3Moe } from './qwen3_moe.js';
 import { roberta, xlmRoberta } from './roberta.js';
 import { smolLm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
@@ -35,8 +37,10 @@ export const architectures: readonly Architecture[] = [
   gpt2,
   llama,
   mistral,
+  mixtral,
   qwen2,
   qwen3,
+  qwen3Moe,
   phi3,
   gemma,
   gemma2,

@@ -8,6 +8,7 @@ import { kvWriteInfo, tokenWriteInfo } from './kv_write.js';
 import { layerNormInfo } from './layer_norm.js';
 import { linearInfo } from './linear.js';
 import { matmulInfo } from './matmul.js';
+import { moeInfo } from './moe.js';
 import type { OpInfo } from './op.js';
 import { poolInfo } from './pool.js';
 import { rmsNormInfo } from './rms_norm.js';
@@ -43,6 +44,7 @@ export const opList: readonly OpInfo[] = [
   sampleInfo,
   tokenLogprobInfo,
   poolInfo,
+  moeInfo,
 ];
 
 export {
@@ -62,6 +64,7 @@ export { type CachePlace, type KvWriteOptions, kvWrite, tokenWrite } from './kv_
 export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';
 export { matmul, matmulTransposed } from './matmul.js';
+export { type MoeOptions, moe } from './moe.js';
 export type { OpInfo } from './op.js';
 export { type PoolMode, pool } from './pool.js';
 export { headRmsNorm, type RmsNormOptions, rmsNorm } from './rms_norm.js';

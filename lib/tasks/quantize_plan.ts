@@ -2,8 +2,9 @@
 import type { BuiltDecoder } from '../engine/build.js';
 import { UnsupportedError } from '../errors.js';
 import { isWeightDType, type WeightDType } from '../graph/dtype.js';
-import { cast, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import { cast, concatRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
 import { separatedHeads } from '../layers/weights.js';
+import { expertOf } from '../models/architecture.js';
 import { readWeight } from '../runtime/weights.js';
 import type { GgufValue } from '../weights/gguf_types.js';
 import { fileTypes, type MatrixType, matrixType, type QuantizeType } from '../weights/quantize_rules.js';
@@ -59,7 +60,7 @@ export function planGguf(checkpoint: Checkpoint, built: BuiltDecoder, type: Quan
     const { name, shape } = entry;
     const cols = shape.at(-1)!;
     const rows = shape.reduce((n, s) => n * s, 1) / cols;
-    const exact = shape.length === 1 || name === 'position_embd.weight';
+    const exact = shape.length === 1 || name === 'position_embd.weight' || name.endsWith('.ffn_gate_inp.weight');
     const types: MatrixType = exact ? { wanted: 'f32', type: 'f32' } : matrixType(type, name, cols, model);
     const expr = as(stored(checkpoint, entry, rows, cols), types.type);
     return { name, shape, ...types, expr, heads: undefined, plusOne: false };
@@ -75,18 +76,31 @@ export function planSafetensors(checkpoint: Checkpoint, built: BuiltDecoder, typ
   return planPublished(tensors, built, type);
 }
 
+/** The matrices of a layer's experts, in order of their numbers, as the one tensor (experts, rows, cols) of GGUF. */
+function stackedExperts(parts: readonly PublishedTensor[]): PublishedTensor {
+  const ordered = [...parts].sort((a, b) => expertOf(a.name)! - expertOf(b.name)!);
+  const { name, file, shape } = ordered[0]!;
+  const expr = (rows: number, cols: number): WeightExpr =>
+    concatRows(ordered.map((p) => p.expr(rows / ordered.length, cols)));
+  return { name, file, shape: [ordered.length, ...shape], expr };
+}
+
 /** Tensors by their GGUF names. Throws UnsupportedError for a weight that has none. */
 function namedForGguf(tensors: readonly PublishedTensor[], built: BuiltDecoder): Map<string, PublishedTensor> {
   const { gguf } = built.architecture;
   const weights = built.builder.weights;
   const matrices = new Set(weights.matrices.map((m) => m.name));
   const names = new Map<string, PublishedTensor>();
+  const experts = new Map<string, PublishedTensor[]>();
   for (const tensor of tensors) {
     const name = gguf === undefined ? undefined : storedGgufName(gguf, tensor.name);
-    if (name !== undefined) names.set(name, tensor);
+    if (name !== undefined && expertOf(tensor.name) !== undefined)
+      experts.set(name, [...(experts.get(name) ?? []), tensor]);
+    else if (name !== undefined) names.set(name, tensor);
     else if (matrices.has(tensor.name) || weights.layoutOf(tensor.name) !== undefined)
       throw new UnsupportedError('GGUF has no name for the tensor', { file: tensor.file, tensor: tensor.name });
   }
+  for (const [name, parts] of experts) names.set(name, stackedExperts(parts));
   // A tied checkpoint may hold the table under the head's name only.
   const table = names.get('token_embd.weight') ?? names.get('output.weight')!;
   if (names.get('output.weight') === table) names.delete('output.weight');
@@ -115,12 +129,14 @@ export function planPublished(
         const plusOne = gemma && name.endsWith('norm.weight');
         return { name, shape: [n], wanted: 'f32', type: 'f32', expr, heads, plusOne };
       }
-      const [first, last] = tensor.shape as readonly [number, number];
-      const [rows, cols] = conv1d === true ? [last, first] : [first, last];
+      const last = tensor.shape.at(-1)!;
+      const first = tensor.shape.reduce((a, b) => a * b, 1) / last;
+      const shape = conv1d === true ? [last, first] : tensor.shape;
+      const cols = shape.at(-1)!;
       const types: MatrixType = exact === true ? { wanted: 'f32', type: 'f32' } : matrixType(type, name, cols, model);
       const whole = ordered(tensor.expr(first, last));
       const expr = as(conv1d === true ? transpose(whole) : whole, types.type);
-      return { name, shape: [rows, cols], ...types, expr, heads, plusOne: false };
+      return { name, shape, ...types, expr, heads, plusOne: false };
     });
 }
 

@@ -109,9 +109,44 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
     max_position_embeddings: 131_072,
     sliding_window: 4096,
   },
+  mixtral: {
+    ...kCommon,
+    vocab_size: 32_000,
+    hidden_size: 4096,
+    intermediate_size: 14_336,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    max_position_embeddings: 131_072,
+    rms_norm_eps: 1e-5,
+    rope_theta: 1_000_000,
+    sliding_window: null,
+    num_experts_per_tok: 2,
+    num_local_experts: 8,
+  },
   // Qwen2's attention always has q/k/v biases and none on the output; its head size is hidden_size / heads.
   qwen2: kQwen,
   qwen3: { ...kQwen, head_dim: 128 },
+  qwen3_moe: {
+    ...kCommon,
+    vocab_size: 151_936,
+    hidden_size: 2048,
+    intermediate_size: 6144,
+    num_hidden_layers: 24,
+    num_attention_heads: 32,
+    num_key_value_heads: 4,
+    max_position_embeddings: 32_768,
+    use_sliding_window: false,
+    sliding_window: 4096,
+    decoder_sparse_step: 1,
+    moe_intermediate_size: 768,
+    num_experts_per_tok: 8,
+    num_experts: 128,
+    norm_topk_prob: false,
+    mlp_only_layers: [],
+    bos_token_id: null,
+    eos_token_id: null,
+  },
   phi3: {
     ...kCommon,
     vocab_size: 32_064,
@@ -176,9 +211,13 @@ const pairs = (list: Aliases): ReadonlyMap<string, string> =>
     ]),
   );
 
+const kExpertAliases: Aliases = [['num_experts', 'num_local_experts']];
+
 /** Second spellings that the classes accept (`attribute_map`), both ways. */
 export const configAliases: Readonly<Record<string, ReadonlyMap<string, string>>> = Object.assign(Object.create(null), {
   gpt2: pairs(kGpt2Aliases),
+  mixtral: pairs(kExpertAliases),
+  qwen3_moe: pairs(kExpertAliases),
   ...Object.fromEntries(
     Object.entries({ ...encoderAliases, ...gptAliases, ...decoderAliases, ...seq2seqAliases }).map(([type, list]) => [
       type,

@@ -6,6 +6,7 @@ import { ConfigError, CorruptFileError, UnsupportedError } from '../errors.js';
 import { layerNormFields } from './defaults.js';
 import { readExactly, withFile } from './files.js';
 import type { GgufFile } from './gguf.js';
+import { type MetadataReader, readExperts, refuseOtherExperts } from './gguf_experts.js';
 import type { RawConfig, RawValue } from './types.js';
 
 interface Architecture {
@@ -17,6 +18,7 @@ const kArchitectures: Readonly<Record<string, Architecture>> = Object.assign(Obj
   llama: { modelType: 'llama', className: 'LlamaForCausalLM' },
   qwen2: { modelType: 'qwen2', className: 'Qwen2ForCausalLM' },
   qwen3: { modelType: 'qwen3', className: 'Qwen3ForCausalLM' },
+  qwen3moe: { modelType: 'qwen3_moe', className: 'Qwen3MoeForCausalLM' },
   phi3: { modelType: 'phi3', className: 'Phi3ForCausalLM' },
   gemma: { modelType: 'gemma', className: 'GemmaForCausalLM' },
   gemma2: { modelType: 'gemma2', className: 'Gemma2ForCausalLM' },
@@ -115,6 +117,16 @@ class Translator {
     return first;
   }
 
+  get #reader(): MetadataReader {
+    return {
+      architecture: this.#name,
+      optional: (key, min, max) => this.#optional(key, min, max),
+      required: (key, min, max) => this.#required(key, min, max),
+      float: (key) => this.#float(key),
+      flag: (key) => this.#gguf.bool(`${this.#name}.${key}`),
+    };
+  }
+
   async translate(): Promise<GgufTranslation> {
     this.#refuse();
     const c = this.#config;
@@ -142,6 +154,7 @@ class Translator {
       c.head_dim = headDim;
       this.#attention(layers, hidden / heads, headDim);
       this.#variants();
+      Object.assign(c, readExperts(this.#reader));
       await this.#rope(headDim);
     }
     const epsilon = layerNormFields[this.#arch.modelType];
@@ -153,17 +166,10 @@ class Translator {
   /** Features that change the result and that no field here expresses. */
   #refuse(): void {
     const refuse = (name: string, expected: unknown, found: unknown): never => {
-      throw new UnsupportedError(`metadata ${name} asks for something not supported`, {
-        file: this.#gguf.path,
-        name,
-        expected,
-        found,
-      });
+      const facts = { file: this.#gguf.path, name, expected, found };
+      throw new UnsupportedError(`metadata ${name} asks for something not supported`, facts);
     };
-    for (const key of ['expert_count', 'expert_used_count', 'expert_shared_count']) {
-      const count = this.#optional(key);
-      if (count !== undefined && count !== 0) refuse(`${this.#name}.${key}`, 0, count);
-    }
+    refuseOtherExperts(this.#reader, refuse);
     const scales = this.#name === 'granite' ? [] : ['logit_scale', 'residual_scale', 'embedding_scale'];
     for (const key of ['attention.clamp_kqv', 'attention.max_alibi_bias', ...scales]) {
       const value = this.#float(key);

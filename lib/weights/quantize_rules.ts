@@ -44,7 +44,7 @@ function wantedType(quantize: QuantizeType, name: string, layers: number, tied: 
     return weightDTypes[base].block === 1 || base === 'q8_0' ? base : 'q6_k';
   if (mixture === undefined) return base;
   if (name.endsWith('.attn_qkv.weight')) return mixture.fused;
-  const layer = /^blk\.(\d+)\.(?:attn_v|ffn_down)\.weight$/.exec(name)?.[1];
+  const layer = /^blk\.(\d+)\.(?:attn_v|ffn_down|ffn_down_exps)\.weight$/.exec(name)?.[1];
   return layer !== undefined && moreBits(Number(layer), layers) ? mixture.more : base;
 }
 

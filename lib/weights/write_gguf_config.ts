@@ -21,8 +21,10 @@ const kFamilies: Readonly<Record<string, { readonly arch: string; readonly activ
   gpt2: { arch: 'gpt2', activation: ['gelu_tanh'] },
   llama: { arch: 'llama', activation: ['silu'] },
   mistral: { arch: 'llama', activation: ['silu'] },
+  mixtral: { arch: 'llama', activation: ['silu'] },
   qwen2: { arch: 'qwen2', activation: ['silu'] },
   qwen3: { arch: 'qwen3', activation: ['silu'] },
+  qwen3_moe: { arch: 'qwen3moe', activation: ['silu'] },
   phi3: { arch: 'phi3', activation: ['silu'] },
   // Its files say "gelu" and mean the tanh form.
   gemma: { arch: 'gemma', activation: ['gelu', 'gelu_tanh'] },
@@ -102,6 +104,7 @@ class Describer {
       this.#windows();
       if (c.modelType === 'granite') this.#scales();
       if (c.modelType === 'smollm3') this.#rotations();
+      this.#experts();
       if (c.modelType === 'gemma2' || c.modelType === 'gemma3_text') this.#caps(hidden / heads);
       this.#rope();
     }
@@ -111,7 +114,7 @@ class Describer {
   /** Only the llama architecture may have or lack them; Qwen2's are not optional. */
   #biases(): void {
     const type = this.#config.modelType;
-    if (['qwen3', 'gemma', 'gemma2', 'gemma3_text', 'olmo2', 'smollm3'].includes(type)) {
+    if (['qwen3', 'qwen3_moe', 'gemma', 'gemma2', 'gemma3_text', 'olmo2', 'smollm3'].includes(type)) {
       if (this.#config.bool('attention_bias')) this.#refuse('attention_bias', false, true);
     }
     if (type === 'smollm3' && this.#config.bool('mlp_bias')) this.#refuse('mlp_bias', false, true);
@@ -141,6 +144,22 @@ class Describer {
     if (window === undefined) return;
     this.#u32('attention.sliding_window', window);
     this.#notes.push(`llama.cpp attends to all keys in this architecture: no sliding window of ${window} tokens`);
+  }
+
+  #experts(): void {
+    const c = this.#config;
+    const qwen = c.modelType === 'qwen3_moe';
+    if (!qwen && c.modelType !== 'mixtral') return;
+    this.#u32('expert_count', c.int(qwen ? 'num_experts' : 'num_local_experts'));
+    this.#u32('expert_used_count', c.int('num_experts_per_tok'));
+    if (!qwen) return;
+    this.#u32('expert_feed_forward_length', c.int('moe_intermediate_size'));
+    if (c.int('decoder_sparse_step') !== 1) this.#refuse('decoder_sparse_step', 1, c.int('decoder_sparse_step'));
+    const dense = c.nums('mlp_only_layers');
+    if (dense.length > 0) this.#refuse('mlp_only_layers', [], dense);
+    if (c.bool('norm_topk_prob')) return;
+    this.#metadata.set(`${this.#arch}.expert_weights_norm`, { type: 'bool', value: false });
+    this.#notes.push('llama.cpp makes the weights of the chosen experts sum to 1 in this architecture');
   }
 
   /** Which layers slide: every other one in Gemma 2, all but each Nth in Gemma 3. */

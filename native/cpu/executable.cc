@@ -95,7 +95,7 @@ void CpuExecutable::resolve_nodes() {
     bound.call.kernels = &kernels_;
     bound.call.in_count = static_cast<int32_t>(node.inputs.size());
     bound.call.out_count = static_cast<int32_t>(node.outputs.size());
-    bound.call.compute = id == kOpLinear ? resolve_compute(node) : kComputeF32;
+    bound.call.compute = node.attrs.count("compute") != 0 ? resolve_compute(node) : kComputeF32;
     nodes_.push_back(std::move(bound));
   }
   for (BoundNode& node : nodes_) node.call.attrs = node.attrs.data();
@@ -108,7 +108,7 @@ Compute CpuExecutable::resolve_compute(const Node& node) const {
   while (wanted != kComputeNames[compute]) compute++;
   for (const PanelSegment& s : segments_of(node))
     if (segment_compute(&kernels_, static_cast<Compute>(compute), s.type) == kComputeCount)
-      throw Error("ERR_UNSUPPORTED", "linear " + node.name + ": compute " + wanted + " needs " +
+      throw Error("ERR_UNSUPPORTED", node.op + " " + node.name + ": compute " + wanted + " needs " +
                                          kComputeNeeds[compute] + "; these weights are " + dtype_name(s.type));
   return static_cast<Compute>(compute);
 }
@@ -370,9 +370,9 @@ ExecutableInfo CpuExecutable::info() const {
   ExecutableInfo info;
   std::lock_guard lock(profile_mutex_);
   for (size_t n = 0; n < nodes_.size(); n++) {
-    const bool linear = nodes_[n].kernel == &kernels_.op[kOpLinear];
-    info.nodes.push_back(
-        {program_.nodes[n].name, program_.nodes[n].op, linear ? compute_names(n) : "", node_ns_[n], node_calls_[n]});
+    const bool multiplies = program_.nodes[n].attrs.count("compute") != 0;
+    info.nodes.push_back({program_.nodes[n].name, program_.nodes[n].op, multiplies ? compute_names(n) : "", node_ns_[n],
+                          node_calls_[n]});
   }
   info.arena_bytes = arena_.bytes() + workspace_.bytes();
   info.steps = steps_;

@@ -11,7 +11,7 @@ namespace verdant {
 namespace {
 
 bool is_panel_input(const Node& node, size_t i) {
-  return (node.op == "embed" && i == 1) || (node.op == "linear" && i % 2 == 1);
+  return (node.op == "embed" && i == 1) || (node.op == "linear" && i % 2 == 1) || (node.op == "moe" && i >= 2);
 }
 
 // Inputs > outputs, each a word: one letter per dim, equal letters are equal sizes within the node; "*" anything, "="
@@ -46,6 +46,7 @@ constexpr Rule kRules[] = {
     {"sample", "sv sa sb# s# r# r# dp#! qc# e# i# i f# g# h# j# k# l# m# sw# > s# s st# st s"},
     {"token_logprob", "rv r# > r"},
     {"pool", "rc g# > sc"},
+    {"moe", "rk re nk nk mf > rk"},
 };
 
 static_assert(sizeof(kRules) / sizeof(kRules[0]) == kOpCount);
@@ -164,6 +165,11 @@ class NodeCheck {
                   (program_.values[node_.inputs[0]].dtype == kF32 || program_.values[node_.inputs[0]].dtype == kI32),
               "y must be as wide as x, which holds f32 or i32");
     if (node_.op == "pool") require(letter('g') == letter('s') + 1, "starts must have one entry more than y rows");
+    if (node_.op == "moe")
+      require(
+          integer("top") >= 1 && integer("top") <= letter('e') && letter('n') == letter('e') * letter('f') &&
+              letter('m') == letter('e') * letter('k') && letter('k') >= 1 && letter('f') >= 1,
+          "gate and up must have ffn rows for each expert, down those of x, and top be one of the experts' numbers");
     if (node_.op == "sample")
       require(letter('a') == kSampleNumbers && letter('b') == kSampleIntegers && letter('p') == kPage &&
                   (!given(18) || letter('w') * 32 >= letter('v')),
@@ -277,7 +283,34 @@ void check_weight(const Program& program, const Value& value, bool panels) {
                       std::to_string(expr.cols) + "), another shape than declared");
 }
 
-// A matrix that is packed for linear or embed cannot be read by other ops.
+// Whether types change only where an expert of `rows` rows ends: a kernel finds it in one segment.
+bool whole_experts(const WeightExpr& expr, int64_t rows, int64_t& row, DType& last) {
+  if (expr.kind != WeightExpr::Kind::concat_rows) {
+    const bool good = expr.dtype == last || row % rows == 0;
+    row += expr.rows;
+    last = expr.dtype;
+    return good;
+  }
+  return std::all_of(expr.of.begin(), expr.of.end(),
+                     [&](const WeightExprPtr& part) { return whole_experts(*part, rows, row, last); });
+}
+
+void check_experts(const Program& program, const Node& node) {
+  if (node.op != "moe") return;
+  const std::vector<DimRef>& router = program.values[node.inputs[1]].shape;
+  const int64_t experts = router.size() == 2 && router[1].dim < 0 ? router[1].size : 0;
+  if (experts < 1) fail(program, "moe " + node.name + ": router must have a fixed number of columns");
+  for (const int32_t v : panel_inputs(node)) {
+    const WeightExpr& expr = *program.values[v].weight;
+    int64_t row = 0;
+    DType last = kDTypeCount;
+    if (expr.rows < experts || expr.rows % experts != 0 || !whole_experts(expr, expr.rows / experts, row, last))
+      fail(program, "moe " + node.name + ": " + program.values[v].name + " must hold equal matrices of " +
+                        std::to_string(experts) + " experts, each of one type");
+  }
+}
+
+// A matrix that is packed for linear, embed or moe cannot be read by other ops.
 std::vector<bool> panel_values(const Program& program) {
   std::vector<bool> panels(program.values.size(), false);
   for (const Node& node : program.nodes)
@@ -290,7 +323,7 @@ std::vector<bool> panel_values(const Program& program) {
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !is_panel_input(node, i))
         fail(program, node.op + " " + node.name + ": matrix " + program.values[node.inputs[i]].name +
-                          " is packed for linear or embed");
+                          " is packed for linear, embed or moe");
   return panels;
 }
 
@@ -337,7 +370,10 @@ void check_program(const Program& program) {
   const std::vector<bool> panels = panel_values(program);
   for (size_t v = 0; v < program.values.size(); v++)
     if (program.values[v].kind == ValueKind::weight) check_weight(program, program.values[v], panels[v]);
-  for (const Node& node : program.nodes) check_index_inputs(program, node);
+  for (const Node& node : program.nodes) {
+    check_index_inputs(program, node);
+    check_experts(program, node);
+  }
   if (program.has_loop) check_loop(program);
 }
 

@@ -10,6 +10,7 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/matmul.h"
+#include "ops/moe.h"
 #include "ops/pool.h"
 #include "ops/rms_norm.h"
 #include "ops/rope.h"
@@ -45,14 +46,15 @@ enum OpId : int32_t {
   kOpSample,
   kOpTokenLogprob,
   kOpPool,
+  kOpMoe,
   kOpCount,
 };
 
 constexpr const OpDef* kOps[kOpCount] = {
-    &kEmbedDef,      &kLinearDef,  &kMatmulDef,     &kRmsNormDef,    &kLayerNormDef,    &kRopeTableDef,
-    &kRopeDef,       &kKvWriteDef, &kTokenWriteDef, &kCopyBlocksDef, &kAttentionDef,    &kSoftmaxDef,
-    &kActivationDef, &kGatedDef,   &kAddDef,        &kMulDef,        &kScaleDef,        &kSoftcapDef,
-    &kConcatDef,     &kSliceDef,   &kGatherRowsDef, &kSampleDef,     &kTokenLogprobDef, &kPoolDef,
+    &kEmbedDef,   &kLinearDef,       &kMatmulDef,     &kRmsNormDef,   &kLayerNormDef, &kRopeTableDef,  &kRopeDef,
+    &kKvWriteDef, &kTokenWriteDef,   &kCopyBlocksDef, &kAttentionDef, &kSoftmaxDef,   &kActivationDef, &kGatedDef,
+    &kAddDef,     &kMulDef,          &kScaleDef,      &kSoftcapDef,   &kConcatDef,    &kSliceDef,      &kGatherRowsDef,
+    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,
 };
 static_assert(kOpCount <= kMaxOps);
 

@@ -59,6 +59,16 @@ export const gemma2Config: RawConfig = {
   sliding_window: 40,
 };
 
+/** 2 of 7 experts; an expert's 140 rows begin within a panel. */
+export const mixtralConfig: RawConfig = {
+  ...llamaConfig,
+  model_type: 'mixtral',
+  architectures: ['MixtralForCausalLM'],
+  intermediate_size: 140,
+  num_local_experts: 7,
+  num_experts_per_tok: 2,
+};
+
 /** For tests of behaviour, where speed matters more than sizes. */
 export const tinyConfig: RawConfig = {
   ...llamaConfig,

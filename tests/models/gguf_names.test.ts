@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { WeightSource } from '../../lib/layers/weights.js';
+import { expertOf } from '../../lib/models/architecture.js';
 import { findArchitecture, ggufName } from '../../lib/models/index.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
@@ -29,7 +30,7 @@ function converted(name: string, tensor: Array64, modelType: string, heads: numb
   const turned = /\.([qk])_proj\.(weight|bias)$/.exec(name);
   const data = Float32Array.from(tensor.data);
   if (name.includes('.query_key_value.')) return separated(data, tensor.shape[0]!, heads);
-  if (turned === null || !['llama', 'mistral', 'granite', 'smollm3'].includes(modelType)) return data;
+  if (turned === null || !['llama', 'mistral', 'mixtral', 'granite', 'smollm3'].includes(modelType)) return data;
   const rows = tensor.shape[0]!;
   const cols = data.length / rows;
   const size = rows / (turned[1] === 'q' ? heads : kvHeads);
@@ -65,6 +66,15 @@ describe('tensors stored as GGUF stores them give the same logits', () => {
           const [heads, kvHeads] = [config.num_attention_heads as number, config.num_key_value_heads as number];
           const as = ggufName(table, key);
           expect(as, key).toBeDefined();
+          const expert = expertOf(key);
+          if (expert !== undefined) {
+            const { shape, data } = stored.get(as!) ?? { shape: [0, ...tensor.shape], data: new Float32Array() };
+            const grown = new Float32Array(Math.max(data.length, (expert + 1) * tensor.data.length));
+            grown.set(data);
+            grown.set(tensor.data, expert * tensor.data.length);
+            stored.set(as!, { shape: [Math.max(shape[0]!, expert + 1), ...tensor.shape], data: grown });
+            continue;
+          }
           expect(stored.has(as!), as).toBe(false);
           stored.set(as!, { shape: tensor.shape, data: converted(key, tensor, type, heads, kvHeads) });
         }

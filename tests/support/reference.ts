@@ -175,3 +175,42 @@ export function attention(q: Numbers, k: Numbers, v: Numbers, a: Attention): { y
   }
   return { y, probs };
 }
+
+export interface Experts {
+  readonly rows: number;
+  readonly hidden: number;
+  readonly ffn: number;
+  readonly experts: number;
+  readonly top: number;
+  readonly normalise: boolean;
+  readonly fn: (x: number) => number;
+}
+
+/** x (rows, hidden), router (rows, experts), gate and up (experts · ffn, hidden), down (experts · hidden, ffn) → y like x. */
+export function moe(
+  x: Numbers,
+  router: Numbers,
+  gate: Float64Array,
+  up: Float64Array,
+  down: Float64Array,
+  m: Experts,
+): Float64Array {
+  const y = new Float64Array(m.rows * m.hidden);
+  const p = softmax(router, m.experts);
+  const part = (w: Float64Array, expert: number, n: number, k: number): Float64Array =>
+    w.subarray(expert * n * k, (expert + 1) * n * k);
+  for (let r = 0; r < m.rows; r++) {
+    const row = p.slice(r * m.experts, (r + 1) * m.experts);
+    const chosen = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, m.top);
+    const total = m.normalise ? chosen.reduce((sum, e) => sum + row[e]!, 0) : 1;
+    const own = Array.from({ length: m.hidden }, (_, c) => x[r * m.hidden + c]!);
+    for (const e of chosen) {
+      const g = linear(own, part(gate, e, m.ffn, m.hidden), undefined, 1, m.hidden, m.ffn);
+      const u = linear(own, part(up, e, m.ffn, m.hidden), undefined, 1, m.hidden, m.ffn);
+      const mid = g.map((v, i) => m.fn(v) * u[i]!);
+      const d = linear(mid, part(down, e, m.hidden, m.ffn), undefined, 1, m.ffn, m.hidden);
+      for (const [c, v] of d.entries()) y[r * m.hidden + c]! += (row[e]! / total) * v;
+    }
+  }
+  return y;
+}

@@ -63,12 +63,13 @@ const refused: Readonly<Record<string, string>> = {
   smollm3_window: 'attention_bias',
   stablelm_parallel: 'qk_layernorm',
   starcoder2_plain: 'hidden_act',
+  qwen3_moe_mixed: 'attention_bias',
 };
 
 /** Model types that GGUF files are written for. */
 const written = [
   ...['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'gemma3_text'],
-  ...['gpt_neox', 'phi', 'stablelm', 'starcoder2', 'olmo2', 'granite', 'smollm3'],
+  ...['gpt_neox', 'phi', 'stablelm', 'starcoder2', 'olmo2', 'granite', 'smollm3', 'mixtral', 'qwen3_moe'],
 ];
 
 /** What the error of a fixture names; undefined: it can be written. */

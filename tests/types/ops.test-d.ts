@@ -21,6 +21,10 @@ declare const ropes: Tensor<['rows', 'rope'], 'f32'>;
 declare const keys: State<'f32'>;
 declare const tokens: State<'i32'>;
 declare const place: ops.CachePlace<'rows'>;
+declare const logits: Tensor<['rows', 'experts'], 'f32'>;
+declare const ups: Weight<['experts_ffn', 'hidden']>;
+declare const downs: Weight<['experts_hidden', 'ffn']>;
+declare const experts: ops.MoeOptions;
 
 describe('right programs infer their types', () => {
   it('dims go from weights and inputs to results', () => {
@@ -33,6 +37,7 @@ describe('right programs infer their types', () => {
     expectTypeOf(ops.layerNorm(hidden, norm, undefined, 1e-5)).toEqualTypeOf<Tensor<['rows', 'hidden'], 'f32'>>();
     expectTypeOf(ops.matmulTransposed(hidden, other)).toEqualTypeOf<Tensor<['rows', 'samples'], 'f32'>>();
     expectTypeOf(ops.concat([hidden, ffn], 'both')).toEqualTypeOf<Tensor<['rows', 'both'], 'f32'>>();
+    expectTypeOf(ops.moe(hidden, logits, ups, ups, downs, experts)).toEqualTypeOf<Tensor<['rows', 'hidden'], 'f32'>>();
     expectTypeOf(ops.slice(hidden, 0, dim('part', 8))).toEqualTypeOf<Tensor<['rows', 'part'], 'f32'>>();
     expectTypeOf(ops.tokenLogprob(hidden, ids)).toEqualTypeOf<Tensor<['rows'], 'f32'>>();
     expectTypeOf(ops.rope(hidden, ropes, 64)).toEqualTypeOf<Tensor<['rows', 'hidden'], 'f32'>>();
@@ -47,6 +52,10 @@ describe('wrong programs are refused', () => {
     ops.linear(ffn, up);
     // @ts-expect-error the bias must have the dim of the outputs
     ops.linear(hidden, up, norm);
+    // @ts-expect-error the experts' matrices take (rows, hidden)
+    ops.moe(ffn, logits, ups, ups, downs, experts);
+    // @ts-expect-error gate and up differ
+    ops.moe(hidden, logits, ups, downs, downs, experts);
     // @ts-expect-error a residual of another width
     ops.add(hidden, ffn);
     // @ts-expect-error rows of another space

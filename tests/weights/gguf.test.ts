@@ -259,7 +259,13 @@ describe('GGUF headers', () => {
     await expect(open(modelPairs('llama', [pair.u32('llama.attention.head_count_kv', 0)]))).rejects.toThrow(
       /head_count_kv/,
     );
-    await expect(open(modelPairs('llama', [pair.u32('llama.expert_count', 8)]))).rejects.toThrow(UnsupportedError);
+    await expect(open(modelPairs('qwen2', [pair.u32('qwen2.expert_count', 8)]))).rejects.toThrow(UnsupportedError);
+    const experts = (count: number, used: number) =>
+      open(modelPairs('llama', [pair.u32('llama.expert_count', count), pair.u32('llama.expert_used_count', used)]));
+    await expect(experts(8, 0)).rejects.toThrow(/llama.expert_used_count; expected from 1 to 8/);
+    await expect(experts(8, 9)).rejects.toThrow(/expert_used_count/);
+    expect((await experts(8, 2)).config).toMatchObject({ model_type: 'mixtral', num_experts_per_tok: 2 });
+    await expect(open(modelPairs('llama', [pair.u32('llama.expert_count', 8)]))).rejects.toThrow(CorruptFileError);
     const kv = readConfig.bind(
       undefined,
       await open(modelPairs('llama', [pair.u32('llama.attention.head_count_kv', 3)])),

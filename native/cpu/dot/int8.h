@@ -5,8 +5,8 @@
 //   blocks of 32:   w = d (u - kBias) (+ min)
 //   blocks of 256:  w = d sub_scale (u - kBias) (- dmin sub_min)
 // The sums of u times x are exact integers; what kBias and the minima take from them depends on sums of x only, which
-// linear.h makes beside x (`aux`): -kBias times the sum of x over each kSub where there is a bias (integers, where the
-// chain of u x begins), the sum itself, or the scaled sum, where there are minima (floats).
+// row_forms.h makes beside x (`aux`): -kBias times the sum of x over each kSub where there is a bias (integers, where
+// the chain of u x begins), the sum itself, or the scaled sum, where there are minima (floats).
 //
 // Floats, one tree for every m, tile and place, blocks ascending:
 //   int8/32, blocks of 32:    y = fma(sum, d dx, y), y = fma(min, aux, y); dx is the scale of 32 x

@@ -5,6 +5,7 @@
 #include "ops/list.h"
 
 #include "cpu/rows/math.h"
+#include "cpu/rows/row_forms.h"
 
 #include "cpu/rows/attention.h"
 #include "cpu/rows/concat.h"
@@ -23,6 +24,8 @@
 #include "cpu/rows/slice.h"
 #include "cpu/rows/softmax.h"
 #include "cpu/rows/token_logprob.h"
+
+#include "cpu/rows/moe.h"
 
 namespace verdant::VERDANT_ISA {
 
@@ -51,6 +54,7 @@ static void fill(KernelTable& table) {
   table.op[kOpSample] = sample_kernel;
   table.op[kOpTokenLogprob] = token_logprob_kernel;
   table.op[kOpPool] = pool_kernel;
+  table.op[kOpMoe] = moe_kernel;
   fill_dots(table);
 }
 

@@ -33,18 +33,19 @@ static inline double sum_exp(const float* x, float* y, int64_t n, float top) {
   return sum;
 }
 
+static inline void softmax_row(const float* x, float* y, int64_t cols) {
+  const Vec inverse = set1((float)(1.0 / sum_exp<true>(x, y, cols, row_max(x, cols))));
+  each_vec(cols, [=](int64_t c, int64_t lanes) { store_part(y + c, mul(load_part(y + c, lanes), inverse), lanes); });
+}
+
 static int64_t softmax_tasks(const OpCall& call, int32_t) { return call.in[0].dim[0]; }
 
 static int64_t softmax_cost(const OpCall& call) { return 24 * call.in[0].dim[0] * call.in[0].dim[1]; }
 
 static void softmax_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
   const int64_t cols = call.in[0].dim[1];
-  for (int64_t r = begin; r < end; r++) {
-    const float* x = (const float*)call.in[0].data + r * cols;
-    float* y = (float*)call.out[0].data + r * cols;
-    const Vec inverse = set1((float)(1.0 / sum_exp<true>(x, y, cols, row_max(x, cols))));
-    each_vec(cols, [=](int64_t c, int64_t lanes) { store_part(y + c, mul(load_part(y + c, lanes), inverse), lanes); });
-  }
+  for (int64_t r = begin; r < end; r++)
+    softmax_row((const float*)call.in[0].data + r * cols, (float*)call.out[0].data + r * cols, cols);
 }
 
 static const Kernel softmax_kernel = {1, softmax_tasks, softmax_run, nullptr, softmax_cost, softmax_run};
