@@ -1,5 +1,7 @@
+import type { Tensor } from '../graph/graph.js';
 import { dim } from '../graph/shape.js';
-import { alibiSlopes } from '../layers/alibi.js';
+import { floats } from '../graph/weight_expr.js';
+import { roundedAlibi } from '../layers/alibi.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import { languageHead, tokenTables } from '../layers/language_head.js';
 import { plainMlp } from '../layers/mlp.js';
@@ -28,6 +30,14 @@ function parallelNorms(c: ConfigReader, grouped: boolean): number {
   return parallel ? norms : 0;
 }
 
+/** Biases by the place of a key, divided like the scores by √head_dim; the table ends with the config's positions. */
+function placeBias(m: DecoderBuilder, heads: number, headDim: number): Tensor<[string, string], 'f32'> {
+  const positions = dim('positions', m.config.int('max_position_embeddings'));
+  m.learnedPositions = positions.size;
+  const table = floats(roundedAlibi(heads, positions.size!, 1 / Math.sqrt(headDim)), heads);
+  return m.graph.weight<[string, string]>('alibi', table, [dim(`heads${heads}`, heads), positions]);
+}
+
 /** FalconForCausalLM: q, k, v fused by key head, attention beside the feed-forward or before it (Almazrouei et al. 2023). */
 function build(m: DecoderBuilder): void {
   const c = m.config;
@@ -41,9 +51,7 @@ function build(m: DecoderBuilder): void {
   const ffn = dim('ffn', c.optionalInt('ffn_hidden_size', { min: 1, max: 2 ** 20 }) ?? 4 * width);
   const vocab = dim('vocab', c.int('vocab_size'));
   const fn = c.activation('activation');
-  // Biases are added before the division by √head_dim.
-  const alibi = c.bool('alibi') ? alibiSlopes(heads).map((slope) => slope / Math.sqrt(headDim)) : undefined;
-  const shape = { heads, kvHeads, headDim, alibi };
+  const shape = { heads, kvHeads, headDim, placeBias: c.bool('alibi') ? placeBias(m, heads, headDim) : undefined };
   const group = heads / kvHeads;
   const part = (index: number, count = 1) => ({
     bias,
@@ -53,7 +61,7 @@ function build(m: DecoderBuilder): void {
   const w = m.weights.atIfPresent('transformer');
   const { table, head } = tokenTables(m, w, 'word_embeddings.weight', vocab, hidden);
   let x = m.embedTokens(table); // (rows, hidden)
-  const turns = alibi === undefined ? m.ropeTable(c.rope(), headDim) : undefined; // (rows, 2 · rope half)
+  const turns = shape.placeBias === undefined ? m.ropeTable(c.rope(), headDim) : undefined; // (rows, 2 · rope half)
   m.hidden(0, x);
   for (let i = 0; i < layers; i++) {
     const l = w.at(`h.${i}`);

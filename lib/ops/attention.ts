@@ -19,6 +19,7 @@ export const attentionInfo: OpInfo = {
     'slopes?',
     'relative?',
     'places?',
+    'place_bias?',
   ],
   outputs: ['y', 'probs?'],
   attrs: {
@@ -48,6 +49,8 @@ export interface AttentionOptions {
   readonly alibi?: readonly number[] | undefined;
   /** (2 d + 1, heads): s += its row d + (key place − own place), at most d places apart (T5, Raffel et al. 2020). */
   readonly relative?: Tensor<[string, string], 'f32'> | undefined;
+  /** (heads, places): s += its column of the key's place, the last one for places behind it. */
+  readonly placeBias?: Tensor<[string, string], 'f32'> | undefined;
 }
 
 export interface Attended<R extends string> {
@@ -153,6 +156,8 @@ export function cachedAttention<R extends string>(
     source.mask,
     slopesOf(q.graph, options),
     options.relative,
+    undefined,
+    options.placeBias,
   ];
   const [y, probs] = q.graph.node('attention', inputs, attrs, outputs(q, options.heads, keys));
   return { y: y as Tensor<[R, string], 'f32'>, probs: probs as unknown as Tensor<['heads', R, 'keys'], 'f32'> };
@@ -183,6 +188,7 @@ export function rowAttention<R extends string, K extends string>(
     slopesOf(q.graph, options),
     options.relative,
     source.places,
+    options.placeBias,
   ];
   const [y, probs] = q.graph.node('attention', inputs, attrs, outputs(q, options.heads, keys));
   return { y: y as Tensor<[R, string], 'f32'>, probs: probs as unknown as Tensor<['heads', R, 'keys'], 'f32'> };

@@ -32,7 +32,7 @@ constexpr Rule kRules[] = {
     {"kv_write", "rw rw bs!% bt!% qc# r# r# >"},
     {"token_write", "r# bp#! qc# r# r# >"},
     {"copy_blocks", "*! np# >"},
-    {"attention", "rx *% *% g# qc# r# g# hrk rk~ h dh r# > rx hrj"},
+    {"attention", "rx *% *% g# qc# r# g# hrk rk~ h dh r# hp > rx hrj"},
     {"softmax", "rc > rc"},
     {"activation", "* > ="},
     {"gated", "* = > ="},
@@ -234,8 +234,9 @@ class NodeCheck {
       require((!given(7) && !given(8)) || (letter('g') == 2 && letter('k') == k[0]),
               "bias and mask need one sequence and a column for each key");
     }
-    if (given(7) || given(9) || given(10) || node_.outputs.size() > 1)
-      require(letter('h') == heads, "bias, slopes, relative and probs must have a plane for each head");
+    if (given(7) || given(9) || given(10) || given(12) || node_.outputs.size() > 1)
+      require(letter('h') == heads, "bias, slopes, relative, place_bias and probs must have a plane for each head");
+    require(!given(12) || letter('p') >= 1, "place_bias must have at least one column");
     require(!given(10) || letter('d') % 2 == 1, "relative must have an odd number of rows");
     require(!given(11) || (!given(4) && !given(6)), "places are for rows that are the keys too");
   }

@@ -17,6 +17,7 @@ constexpr int64_t kKeyChunk = 256;  // keys of a chunk, aligned to the absolute 
 //   slopes? (heads) f32: s += slope (key place - own place), ALiBi (Press et al. 2022). relative? (2 d + 1, heads) f32:
 //     s += relative[min(max(key place - own place, -d), d) + d], T5 (Raffel et al. 2020). Places count from the first
 //     key of a sequence, a causal row's own is its last key; places? (rows) i32 gives them where rows are keys.
+//   place_bias? (heads, places) f32: s += place_bias[key place], the last one for places behind it.
 //   Query head h reads kv head h / (heads / kv_heads). A row that sees no key gives zeros.
 // y (rows, heads * head_dim). probs? (heads, rows, keys) f32: the weights after softmax, zero where unseen.
 // Chunks of 256 keys: m_c = max s, p = exp(s - m_c), l_c = sum p, o_c = sum p v, then merged into (m, l, o) in order.
@@ -34,7 +35,7 @@ struct AttentionAttrs {
 constexpr const char* kAttentionSources[] = {"cache", "rows", nullptr};
 constexpr const char* kAttentionIn[] = {"q",           "k",     "v",     "starts",  "table?",    "kv_positions?",
                                         "key_starts?", "bias?", "mask?", "slopes?", "relative?", "places?",
-                                        nullptr};
+                                        "place_bias?", nullptr};
 constexpr const char* kAttentionOut[] = {"y", "probs?", nullptr};
 constexpr AttrDef kAttentionFields[] = {{"source", kAttrChoice, offsetof(AttentionAttrs, source), kAttentionSources},
                                         {"heads", kAttrInt, offsetof(AttentionAttrs, heads), nullptr},

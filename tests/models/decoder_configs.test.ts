@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../lib/errors.js';
-import { alibiSlopes } from '../../lib/layers/alibi.js';
+import { alibiSlopes, roundedAlibi } from '../../lib/layers/alibi.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { readConfig } from '../../lib/weights/config.js';
 import type { RawConfig } from '../../lib/weights/types.js';
@@ -49,7 +49,7 @@ describe('configs of more decoders', () => {
     ['falcon', { num_ln_in_parallel_attn: 2 }, /num_ln_in_parallel_attn: expected 1/],
     ['falcon_grouped', { parallel_attn: false }, /parallel_attn: expected true/],
     ['falcon_grouped', { num_kv_heads: 4 }, /num_kv_heads: expected a divisor/],
-    ['falcon_rw', { num_kv_heads: 2 }, /num_kv_heads: expected 4 where multi_query is false/],
+    ['falcon_rw', { num_kv_heads: 3 }, /num_kv_heads: expected 9 where multi_query is false/],
     ['granite', { logits_scaling: 0 }, /logits_scaling: expected a number above 0/],
     ['smollm3', { no_rope_layers: [1, 0] }, /no_rope_layers: expected a list of 4/],
     ['smollm3_window', { sliding_window: null }, /sliding_window: expected an integer.*null/],
@@ -69,4 +69,11 @@ it('slopes of linear biases are those of the paper', () => {
   expect(alibiSlopes(3)).toEqual([2 ** -4, 2 ** -8, 2 ** -2]);
   expect(alibiSlopes(1)).toEqual([2 ** -8]);
   expect(alibiSlopes(12).slice(8)).toEqual([0.5, 1.5, 2.5, 3.5].map((i) => 2 ** -i));
+});
+
+it("Falcon's biases are rounded to bfloat16", () => {
+  const table = roundedAlibi(16, 300, 1);
+  // 2^-0.5 becomes 181 / 256, its product with 19 becomes 215 / 16; 299 becomes 300, and the product 212.
+  expect([table[1], table[19], table[299]]).toEqual([181 / 256, 215 / 16, 212]);
+  expect([...roundedAlibi(8, 4, 0.5)].slice(0, 8)).toEqual([0, 0.25, 0.5, 0.75, 0, 0.125, 0.25, 0.375]);
 });

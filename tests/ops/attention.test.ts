@@ -26,6 +26,7 @@ const cached: readonly AttentionShape[] = [
   { rows: [129, 3], keys: [129, 260], heads: 2, kvHeads: 1, headDim: 40, window: 50, softcap: 10, probs: true },
   ...[255, 256, 257, 600].map((n) => ({ rows: [3], keys: [n], heads: 2, kvHeads: 1, headDim: 32, probs: true })),
   { rows: [1, 40], keys: [300, 40], slopes: true, relative: 20, heads: 4, kvHeads: 2, headDim: 16, probs: true },
+  { rows: [1, 40], keys: [300, 40], placeBias: 290, heads: 4, kvHeads: 2, headDim: 16, probs: true },
   { rows: [600], heads: 2, kvHeads: 2, headDim: 16 },
 ];
 

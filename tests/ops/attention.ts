@@ -25,6 +25,8 @@ export interface AttentionShape {
   readonly relative?: number;
   /** Places with gaps. */
   readonly places?: boolean;
+  /** A bias for each of this many places of keys. */
+  readonly placeBias?: number;
 }
 
 export interface AttentionData {
@@ -39,6 +41,8 @@ export interface AttentionData {
   /** (2 d + 1, heads) */
   readonly relative: Float32Array | undefined;
   readonly places: Int32Array | undefined;
+  /** (heads, places) */
+  readonly placeBias: Float32Array | undefined;
 }
 
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
@@ -69,6 +73,7 @@ export function attentionData(given: AttentionShape, seed = 1): AttentionData {
             }),
           )
         : undefined,
+    placeBias: shape.placeBias === undefined ? undefined : gaps.normal(shape.placeBias * shape.heads),
   };
   return {
     shape,
@@ -99,8 +104,10 @@ export function attentionAttrs(
   return { source, heads, kv_heads: kvHeads, head_dim: headDim, layer, causal, window, scale, softcap };
 }
 
-export function placeInputs({ slopes, relative, shape }: AttentionData): Record<string, OpCase['inputs'][string]> {
+export function placeInputs(data: AttentionData): Record<string, OpCase['inputs'][string]> {
+  const { slopes, relative, placeBias, shape } = data;
   return {
+    ...(placeBias === undefined ? {} : { place_bias: f32(placeBias, shape.heads, placeBias.length / shape.heads) }),
     ...(slopes === undefined ? {} : { slopes: f32(slopes, shape.heads) }),
     ...(relative === undefined ? {} : { relative: f32(relative, relative.length / shape.heads, shape.heads) }),
   };
@@ -152,6 +159,7 @@ export function attentionReference(data: AttentionData): { y: Float64Array; prob
     const far = shape.relative ?? 0;
     const byPlace = (h: number, i: number, j: number): number =>
       (data.slopes?.[h] ?? 0) * apart(i, j) +
+      (data.placeBias?.[h * shape.placeBias! + Math.min(placeOf(j), shape.placeBias! - 1)] ?? 0) +
       (data.relative?.[(Math.min(far, Math.max(-far, apart(i, j))) + far) * shape.heads + h] ?? 0);
     const sees = (i: number, j: number): boolean =>
       j <= last(i) &&
@@ -191,7 +199,7 @@ export function attentionReference(data: AttentionData): { y: Float64Array; prob
 export function shapeName(s: AttentionShape): string {
   const flags = [
     ...(['causal', 'window', 'softcap', 'scale', 'bias', 'mask', 'probs'] as const),
-    ...(['slopes', 'relative', 'places'] as const),
+    ...(['slopes', 'relative', 'places', 'placeBias'] as const),
   ];
   const named = flags.filter((f) => s[f] !== undefined).map((f) => `${f} ${s[f]}`);
   return [

@@ -15,7 +15,8 @@ enum AttentionInput {
   kAttMask,
   kAttSlopes,
   kAttRelative,
-  kAttPlaces
+  kAttPlaces,
+  kAttPlaceBias
 };
 
 static inline const void* attention_input(const OpCall& call, AttentionInput i) {
@@ -146,6 +147,8 @@ static void attention_set_query(const OpCall& call, const AttentionAttrs& a, con
   const int32_t* places = (const int32_t*)attention_input(call, kAttPlaces);
   b.slope[i] = slopes ? slopes[head] : 0.0f;
   b.relative[i] = relative ? relative + head : nullptr;
+  const float* place_bias = (const float*)attention_input(call, kAttPlaceBias);
+  b.place_bias[i] = place_bias ? place_bias + head * call.in[kAttPlaceBias].dim[1] : nullptr;
   if (places) b.place[i] = places[row];
   const float* bias = (const float*)attention_input(call, kAttBias);
   const uint8_t* mask = (const uint8_t*)attention_input(call, kAttMask);
@@ -353,15 +356,17 @@ static void attention_batch(const OpCall& call, const AttentionAttrs& a, const R
   const int64_t key_cols = bias ? call.in[kAttBias].dim[2] : mask ? call.in[kAttMask].dim[1] : 0;
   const int32_t* places = (const int32_t*)attention_input(call, kAttPlaces);
   const bool relative = attention_input(call, kAttRelative) != nullptr;
+  const bool place_bias = attention_input(call, kAttPlaceBias) != nullptr;
   const ScoreRule rule = {a.head_dim,
                           (float)a.scale,
                           (float)a.softcap,
                           key_cols,
-                          relative || attention_input(call, kAttSlopes) || (places && a.window > 0),
+                          relative || place_bias || attention_input(call, kAttSlopes) || (places && a.window > 0),
                           places ? places + ((const int32_t*)call.in[kAttStarts].data)[rows.seq] : nullptr,
                           places ? a.window : 0,
                           relative ? call.in[kAttRelative].dim[0] / 2 : 0,
-                          a.heads};
+                          a.heads,
+                          place_bias ? call.in[kAttPlaceBias].dim[1] : 0};
   const int64_t tiles = (b.count + kTileQueries - 1) / kTileQueries, step = (b.count + tiles - 1) / tiles;
   const KeyPages pages = attention_pages(call, a, rows.seq, kv_head);
   const Pass pass = {&b, step, &pages, &rule, converted};

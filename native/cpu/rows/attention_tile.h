@@ -38,6 +38,7 @@ struct ScoreRule {
   int64_t window;         // where places are given; 0: none
   int64_t farthest;       // places apart that `relative` tells from further ones
   int64_t relative_stride;
+  int64_t bias_places;  // columns of place_bias
 };
 
 // Queries with their states: m = max of scores, l = sum of exp(s - m), y = sum of exp(s - m) v.
@@ -45,9 +46,10 @@ struct QueryBatch {
   int64_t count;
   const float* q[kMaxQueries];
   float* y[kMaxQueries];
-  const float* bias[kMaxQueries];      // null: none
-  const uint8_t* mask[kMaxQueries];    // null: none
-  const float* relative[kMaxQueries];  // of its head; null: none
+  const float* bias[kMaxQueries];        // null: none
+  const uint8_t* mask[kMaxQueries];      // null: none
+  const float* relative[kMaxQueries];    // of its head; null: none
+  const float* place_bias[kMaxQueries];  // of its head; null: none
   float slope[kMaxQueries];
   int64_t place[kMaxQueries];
   int64_t first[kMaxQueries];  // keys first .. end - 1 may be seen
@@ -272,10 +274,11 @@ static Vec score_places(const QueryBatch& b, int64_t i, int64_t key, const Score
   const int64_t far = rule.farthest;
   for (int64_t n = 0; n < 16; n++) {
     const int64_t at = key + n < b.end[i] ? key + n : b.end[i] - 1;
-    const int64_t apart = (rule.places ? rule.places[at] : at) - b.place[i];
+    const int64_t place = rule.places ? rule.places[at] : at, apart = place - b.place[i];
     const int64_t near = apart < -far ? -far : apart > far ? far : apart;
     bias[n] = b.slope[i] * (float)apart;
     if (b.relative[i]) bias[n] += b.relative[i][(near + far) * rule.relative_stride];
+    if (b.place_bias[i]) bias[n] += b.place_bias[i][place < rule.bias_places ? place : rule.bias_places - 1];
     seen[n] = rule.window == 0 || (apart < rule.window && -apart < rule.window) ? 1.0f : 0.0f;
   }
   return select(lt(zero(), load(seen)), add(s, load(bias)), set1(-INFINITY));
