@@ -40,5 +40,5 @@ export type { TokenEntity, TokensModel, TokensOptions } from './tasks/tokens.js'
 export { type TraceInputs, type TraceOptions, type TraceTensor, traceModel } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { ChatMessage } from './text/chat_template.js';
-export type { Tokenizer } from './text/tokenizer.js';
+export type { Encoding, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

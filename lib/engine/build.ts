@@ -65,6 +65,8 @@ export interface BuiltSeq2Seq {
   readonly kind: 'seq2seq';
   readonly architecture: Seq2SeqArchitecture;
   readonly builder: Seq2SeqBuilder;
+  /** The decoder as the engine runs it. */
+  readonly decoder: BuiltDecoder;
   readonly config: ConfigReader;
   /** The decoder's own groups, the plane of token ids last; `builder.cross` is apart. */
   readonly groups: readonly CacheGroup[];
@@ -152,17 +154,18 @@ export function buildSeq2Seq(
   config.collect(() => architecture.build(builder));
   builder.encoder.weights.checkUsed(architecture.ignored ?? []);
   const most = config.optionalInt('max_position_embeddings') ?? relativeLimit;
-  return {
-    kind: 'seq2seq',
-    architecture,
-    builder,
-    config,
-    groups: builder.finish(),
-    vocabSize: config.optionalInt('decoder_vocab_size') ?? config.int('vocab_size'),
-    sourceVocab: config.int('vocab_size'),
-    maxSource: builder.encoder.learnedPositions ?? most,
-    maxPositions: builder.decoder.learnedPositions ?? most,
+  const groups = builder.finish();
+  const vocabSize = config.optionalInt('decoder_vocab_size') ?? config.int('vocab_size');
+  const maxPositions = builder.decoder.learnedPositions ?? most;
+  const { classes, modelType } = architecture;
+  const decoder: BuiltDecoder = {
+    ...{ kind: 'decoder', builder: builder.decoder, config, groups, vocabSize, maxPositions, ropeLimit: undefined },
+    architecture: { classes, modelType, build: () => undefined },
+    layers: config.optionalInt('num_decoder_layers') ?? config.int('decoder_layers'),
   };
+  const maxSource = builder.encoder.learnedPositions ?? most;
+  const sourceVocab = config.int('vocab_size');
+  return { kind: 'seq2seq', architecture, builder, decoder, config, groups, vocabSize, sourceVocab, maxSource, maxPositions };
 }
 
 /** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become; `kvType`: of the cache. */
@@ -186,6 +189,23 @@ export function buildModel(
   return buildDecoder(chosen, config, source, kvType);
 }
 
+/** The same where text must come out: a decoder or an encoder-decoder. */
+export function buildText(
+  checkpoint: Checkpoint,
+  architecture?: Architecture,
+  quantize?: QuantizeType,
+  kvType?: KvType,
+): BuiltDecoder | BuiltSeq2Seq {
+  const built = buildModel(checkpoint, architecture, quantize, kvType);
+  if (built.kind !== 'encoder') return built;
+  throw new UnsupportedError('an encoder continues no text', {
+    file: checkpoint.path,
+    expected: 'a decoder',
+    found: built.config.architectures[0] ?? built.architecture.modelType,
+    hint: 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
+  });
+}
+
 /** The same where only a decoder will do. */
 export function buildCheckpoint(
   checkpoint: Checkpoint,
@@ -193,19 +213,11 @@ export function buildCheckpoint(
   quantize?: QuantizeType,
   kvType?: KvType,
 ): BuiltDecoder {
-  const built = buildModel(checkpoint, architecture, quantize, kvType);
+  const built = buildText(checkpoint, architecture, quantize, kvType);
   if (built.kind === 'decoder') return built;
-  const found = built.config.architectures[0] ?? built.architecture.modelType;
-  if (built.kind === 'seq2seq')
-    throw new UnsupportedError('an encoder-decoder is not run here', {
-      file: checkpoint.path,
-      expected: 'a decoder',
-      found,
-    });
-  throw new UnsupportedError('an encoder continues no text', {
+  throw new UnsupportedError('an encoder-decoder is not run here', {
     file: checkpoint.path,
     expected: 'a decoder',
-    found,
-    hint: 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
+    found: built.config.architectures[0] ?? built.architecture.modelType,
   });
 }

@@ -4,6 +4,7 @@ import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
 import { checkRequest, forkBlocks, forkFrom, processLogits } from './admission.js';
 import type { BuiltDecoder } from './build.js';
+import { crossInputs, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
@@ -31,6 +32,8 @@ export interface EnginePrograms {
   readonly step: Executable;
   logits(): Promise<Executable>;
   sampler(): Promise<Executable>;
+  /** Of an encoder-decoder. */
+  readonly reader?: TextReader | undefined;
 }
 
 /**
@@ -72,12 +75,13 @@ export class Engine {
     return this.pool.blocks;
   }
 
-  get load(): { running: number; waiting: number; blocksUsed: number; blocks: number } {
+  get load(): { running: number; waiting: number; blocksUsed: number; blocks: number; textBlocksUsed: number } {
     return {
       running: this.#running.length,
       waiting: this.#waiting.length,
       blocksUsed: this.blocks.used,
       blocks: this.blocks.capacity,
+      textBlocksUsed: this.#programs.reader?.blocks.used ?? 0,
     };
   }
 
@@ -188,7 +192,12 @@ export class Engine {
     }
     const sequence = new Sequence(request, 0, table, ids, cached);
     sequence.spare = extra;
-    return sequence;
+    if (request.source === undefined) return sequence;
+    sequence.text = this.#programs.reader?.open(request.source);
+    if (sequence.text !== undefined) return sequence;
+    this.blocks.unpromise(extra);
+    table.close();
+    return undefined;
   }
 
   /** How much of the cache a session can use again: at least one id must be taken in, so that there are logits. */
@@ -202,6 +211,8 @@ export class Engine {
 
   async #step(): Promise<void> {
     const sequences = this.#running;
+    const unread = new Set(sequences.flatMap((s) => (s.text === undefined || s.text.encoded ? [] : [s.text])));
+    if (unread.size > 0) await this.#programs.reader!.encode([...unread]);
     for (const s of sequences) this.#switchRope(s);
     const shares = planStep(sequences, this.#limits.stepRows, this.#limits.chunk);
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
@@ -228,12 +239,24 @@ export class Engine {
       blocksFor(reach),
     );
     const sampled = shares.filter((s) => s.samples);
+    this.#addTexts(step, shares, k);
     this.#fillTables(step, sampled);
     const started = performance.now();
     const result = await this.#run(step, sampled, k);
     this.#stepMs = 0.7 * this.#stepMs + 0.3 * ((performance.now() - started) / Math.max(1, result.steps));
     this.#apply(shares, sampled, result);
     this.#running = this.#running.filter((s) => !s.done);
+  }
+
+  #addTexts(step: StepArrays, shares: readonly Share[], k: number): void {
+    if (this.#programs.reader === undefined) return;
+    const { dims, inputs } = crossInputs(
+      shares.map((s) => s.sequence.text!),
+      shares.map((s) => s.rows),
+      k,
+    );
+    Object.assign(step.dims, dims);
+    Object.assign(step.inputs, inputs);
   }
 
   /** n completions draw their first ids from the same row of logits. */
@@ -311,6 +334,8 @@ export class Engine {
       if (table === undefined) throw new Error('KV blocks: the room for a further completion was promised');
       const fork = new Sequence(s.request, i, table, [...s.ids], s.cached);
       fork.prefillLength = s.prefillLength;
+      fork.text = s.text;
+      if (s.text !== undefined) s.text.users++;
       forks.push(fork);
       this.#running.push(fork);
     }
@@ -384,6 +409,7 @@ export class Engine {
   /** Frees a sequence's blocks, or leaves them to its session if the cache is `sound`. */
   #end(s: Sequence, sound: boolean): void {
     s.done = true;
+    if (s.text !== undefined) this.#programs.reader?.close(s.text);
     this.blocks.unpromise(s.spare);
     s.spare = 0;
     const kept = s.request.retained;

@@ -1,9 +1,10 @@
 import type { Program } from '../graph/program.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
-import type { BuiltDecoder } from './build.js';
+import type { BuiltDecoder, BuiltSeq2Seq } from './build.js';
+import { encodeProgram, TextReader } from './encode_texts.js';
 import { defaultLimits, Engine, type EngineLimits } from './engine.js';
 import { KvBlocks } from './kv_blocks.js';
-import { type MemoryOptions, type MemoryPlan, planMemory } from './memory.js';
+import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { outputProgram, samplerProgram, stepProgram } from './programs.js';
 
@@ -33,6 +34,7 @@ export class DecoderHost {
     step: Executable,
     limits: EngineLimits,
     compute: string | undefined,
+    reader: TextReader | undefined,
   ) {
     this.built = built;
     this.plan = plan;
@@ -43,12 +45,16 @@ export class DecoderHost {
       step,
       logits: () => this.program(['logits']),
       sampler: () => this.#once('sampler', () => samplerProgram(built)),
+      reader,
     };
     this.engine = new Engine(built, programs, new KvBlocks(plan.blocks), plan.maxContext, limits);
   }
 
-  static async open(built: BuiltDecoder, options: HostOptions = {}): Promise<DecoderHost> {
-    const plan = planMemory(built.groups, built.maxPositions, options);
+  /** `whole`: the encoder-decoder that `built` is the decoder of. */
+  static async open(built: BuiltDecoder, options: HostOptions = {}, whole?: BuiltSeq2Seq): Promise<DecoderHost> {
+    const memory = whole === undefined ? options : halved(options);
+    const texts = whole === undefined ? undefined : planTexts(whole, memory);
+    const plan = planMemory(built.groups, built.maxPositions, memory);
     for (const group of built.groups) group.blocks.size = plan.blocks;
     const { model, executable } = await openDevice(stepProgram(built, options.compute), options);
     const limits: EngineLimits = {
@@ -61,7 +67,14 @@ export class DecoderHost {
       sequences: options.maxSequences ?? defaultLimits.sequences,
       decodeSteps: options.decodeSteps ?? defaultLimits.decodeSteps,
     };
-    return new DecoderHost(built, plan, model, executable, limits, options.compute);
+    try {
+      const encode = whole === undefined ? undefined : await model.compile(encodeProgram(whole, options.compute));
+      const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows);
+      return new DecoderHost(built, plan, model, executable, limits, options.compute, reader);
+    } catch (error) {
+      await model.dispose();
+      throw error;
+    }
   }
 
   /** The program that gives these outputs of the graph; weights and cache are shared with all others. */
@@ -83,4 +96,18 @@ export class DecoderHost {
     made.catch(() => this.#programs.delete(name));
     return made;
   }
+}
+
+/** The decoder and what it reads get half of the KV memory each. */
+function halved(options: HostOptions): HostOptions {
+  const { kvMemory } = options;
+  return kvMemory === undefined ? options : { ...options, kvMemory: Math.floor(parseBytes('kvMemory', kvMemory) / 2) };
+}
+
+/** Blocks for cross-attention: as many as for the decoder's own, each holding the whole of a text. */
+function planTexts(whole: BuiltSeq2Seq, options: HostOptions): KvBlocks {
+  const { cross } = whole.builder;
+  const plan = planMemory([cross], whole.maxSource, { kvMemory: options.kvMemory });
+  cross.blocks.size = plan.blocks;
+  return new KvBlocks(plan.blocks);
 }

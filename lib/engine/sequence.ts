@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../generation/options.js';
+import type { SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
 
 /** One sampled token as the engine reports it. */
@@ -41,6 +42,8 @@ export interface GenerationRequest {
   readonly sink: Sink;
   /** KV of earlier turns to continue from, kept again afterwards. */
   readonly retained?: Retained | undefined;
+  /** What an encoder-decoder reads: `prompt` is then how the decoder begins. */
+  readonly source?: Int32Array | undefined;
 }
 
 /** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */
@@ -58,6 +61,8 @@ export class Sequence {
   mu: number;
   /** Blocks promised for the request's other completions until they fork from this one. */
   spare = 0;
+  /** What the encoder of an encoder-decoder reads for it, shared by all completions. */
+  text: SourceText | undefined;
   done = false;
 
   constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {

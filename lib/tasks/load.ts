@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { buildCheckpoint } from '../engine/build.js';
+import { buildText } from '../engine/build.js';
 import { DecoderHost, type HostOptions } from '../engine/host.js';
 import { AbortError, OptionError } from '../errors.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
@@ -13,6 +13,7 @@ import { openCheckpoint } from '../weights/checkpoint.js';
 import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
 import { type EncoderTaskModels, encoderTasks, loadEncoder } from './load_encoder.js';
+import { Seq2SeqModel } from './seq2seq_model.js';
 import { TextModel } from './text_model.js';
 
 /** The model that each task gives. */
@@ -172,11 +173,13 @@ async function loadText(
   tokenizer: Promise<Tokenizer | undefined>,
   options: Omit<LoadOptions, 'task'>,
 ): Promise<TextModel> {
-  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
+  const built = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
   await nextTurn();
-  const host = await DecoderHost.open(built, options);
+  const whole = built.kind === 'seq2seq' ? built : undefined;
+  const host = await DecoderHost.open(built.kind === 'seq2seq' ? built.decoder : built, options, whole);
   try {
-    return new TextModel(host, checkpoint, await tokenizer);
+    const words = await tokenizer;
+    return whole === undefined ? new TextModel(host, checkpoint, words) : new Seq2SeqModel(host, checkpoint, words, whole);
   } catch (error) {
     await host.dispose();
     throw error;

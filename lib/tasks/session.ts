@@ -72,7 +72,7 @@ export class Session {
     if (this.#busy)
       throw new InputError('the session is answering already', { hint: 'Await the turn before, or use two sessions' });
     this.#busy = true;
-    const generation = this.#model.run(encode, options, this.#retained);
+    const generation = this.#model.run(encode, options, { retained: this.#retained });
     const free = (): void => {
       this.#busy = false;
     };

@@ -27,6 +27,15 @@ export interface ForwardResult {
   readonly shape: readonly [number, number];
 }
 
+/** @internal What a generation has besides a prompt. */
+export interface RunOptions {
+  readonly retained?: Retained | undefined;
+  /** What an encoder-decoder reads; the prompt is then how the decoder begins. */
+  readonly source?: (() => Promise<Int32Array>) | undefined;
+  /** A text of the greatest length ends with a forced id. */
+  readonly endsForced?: boolean;
+}
+
 /** A decoder with its tokenizer. Concurrent calls join one running batch. */
 export class TextModel {
   /** Undefined where the checkpoint has none: prompts are then ids. */
@@ -39,11 +48,16 @@ export class TextModel {
   readonly #breakers = new Map<string, Promise<number[]>>();
 
   /** @internal Use `load()`. */
-  constructor(host: DecoderHost, checkpoint: Checkpoint, tokenizer: Tokenizer | undefined) {
+  constructor(
+    host: DecoderHost,
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer | undefined,
+    defaults: GenerationDefaults = readGenerationConfig(checkpoint, host.built.config, host.built.vocabSize),
+  ) {
     this.host = host;
     this.checkpoint = checkpoint;
     this.tokenizer = tokenizer;
-    this.defaults = readGenerationConfig(checkpoint, host.built.config, host.built.vocabSize);
+    this.defaults = defaults;
   }
 
   /** Ids that end a sequence: the generation config's and the tokenizer's. */
@@ -177,10 +191,12 @@ export class TextModel {
   }
 
   /** @internal Tokenises, resolves options and submits; what goes wrong reaches the reader of the generation. */
-  run(encode: () => Promise<Int32Array>, options: GenerateOptions, retained?: Retained): Generation {
+  run(encode: () => Promise<Int32Array>, options: GenerateOptions, more: RunOptions = {}): Generation {
     return new Generation(async (generation, signal) => {
       this.#check();
       const texts = optionTexts(options);
+      this.checkOptions(options);
+      const source = await more.source?.();
       const prompt = await encode();
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       const [badWordIds, breakerIds] = [await this.#badWords(texts.badWords), await this.#breakerIds(texts.breakers)];
@@ -191,7 +207,10 @@ export class TextModel {
         contextLeft: this.maxContext - prompt.length,
         promptLength: prompt.length,
       };
-      const resolved = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
+      const found = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
+      // The last id of the greatest length would be the forced end, which is not part of the text.
+      const maxTokens = more.endsForced === true ? Math.max(1, found.maxTokens - 1) : found.maxTokens;
+      const resolved = { ...found, maxTokens };
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
@@ -199,7 +218,7 @@ export class TextModel {
         stop: resolved.stop,
         logprobs: resolved.logprobs,
         seed: resolved.seed,
-        promptTokens: prompt.length,
+        promptTokens: (source ?? prompt).length,
         lead: resolved.echo ? (this.tokenizer?.decode(prompt.filter(hasText), { skipSpecial: true }) ?? '') : '',
         hasText,
         detokenizer: () => this.tokenizer?.stream({ skipSpecial: true, after: prompt.subarray(-16) }),
@@ -208,9 +227,12 @@ export class TextModel {
         for (let i = 0; i < n; i++) generation.finish(i, 'length');
         return;
       }
-      this.host.engine.submit({ prompt, options: { ...resolved, signal }, sink: generation, retained });
+      this.host.engine.submit({ prompt, options: { ...resolved, signal }, sink: generation, retained: more.retained, source });
     }, options?.signal);
   }
+
+  /** @internal Refuses options that this kind of model does not have. */
+  protected checkOptions(_options: GenerateOptions): void {}
 
   #check(): void {
     if (this.#disposed) throw new DisposedError('the model was disposed');

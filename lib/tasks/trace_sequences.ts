@@ -1,4 +1,4 @@
-import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
+import { type BuiltDecoder, buildText } from '../engine/build.js';
 import { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
 import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js';
@@ -6,6 +6,7 @@ import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
+import { decoderStart } from './seq2seq_start.js';
 import { checkIds } from './whole.js';
 
 export interface SequenceOptions extends TraceOptions {
@@ -93,10 +94,11 @@ async function generateRows(
   host: DecoderHost,
   prompts: readonly Int32Array[],
   optionsOf: (prompt: Int32Array) => ResolvedOptions,
+  sources?: readonly Int32Array[],
 ): Promise<number[][]> {
-  const rows = prompts.map((prompt) => {
+  const rows = prompts.map((prompt, i) => {
     const sink = new Collector();
-    host.engine.submit({ prompt, options: optionsOf(prompt), sink });
+    host.engine.submit({ prompt, options: optionsOf(prompt), sink, source: sources?.[i] });
     return { prompt, sink };
   });
   await Promise.all(rows.map((r) => r.sink.done));
@@ -114,10 +116,18 @@ export async function traceSequences(
   inputs: TraceInputs,
   options: SequenceOptions,
 ): Promise<Sequences> {
-  const built = buildCheckpoint(checkpoint, options.architecture, options.quantize, options.kvType);
-  const defaults = greedyDefaults(readGenerationConfig(checkpoint, built.config, built.vocabSize));
-  const prompts = readPrompts(inputs, built.vocabSize);
-  const { maxNewTokens, signal } = options;
+  const found = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
+  const whole = found.kind === 'seq2seq' ? found : undefined;
+  const built = found.kind === 'seq2seq' ? found.decoder : found;
+  const start = whole === undefined ? undefined : decoderStart(checkpoint, whole);
+  const read = start?.defaults ?? readGenerationConfig(checkpoint, built.config, built.vocabSize);
+  const defaults = greedyDefaults(read);
+  const sources = readPrompts(inputs, whole?.sourceVocab ?? built.vocabSize);
+  const prompts = start === undefined ? sources : sources.map(() => start.ids);
+  const { signal } = options;
+  // The forced ids at both ends count as generated.
+  const ends = (start?.forced ?? 0) + (start?.forcedEos === undefined ? 0 : 1);
+  const maxNewTokens = Math.max(1, options.maxNewTokens - ends);
   const resolve = (prompt: Int32Array): ResolvedOptions =>
     resolveOptions({ greedy: true, maxTokens: maxNewTokens, n: 1, signal }, defaults, {
       vocab: built.vocabSize,
@@ -133,9 +143,12 @@ export async function traceSequences(
     maxContext,
     signal,
   };
-  const host = await DecoderHost.open(stretched(built, maxContext), open);
+  const host = await DecoderHost.open(stretched(built, maxContext), open, whole);
   try {
-    const rows = await generateRows(host, prompts, resolve);
+    const rows = await generateRows(host, prompts, resolve, whole === undefined ? undefined : sources);
+    for (const row of start?.forcedEos === undefined ? [] : rows)
+      if (row.length === start!.ids.length + maxNewTokens && !defaults.eosTokenIds.includes(row.at(-1)!))
+        row.push(start!.forcedEos!);
     const length = Math.max(...rows.map((r) => r.length));
     const pad = defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0;
     const data = new BigInt64Array(rows.length * length).fill(BigInt(pad));

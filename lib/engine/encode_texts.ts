@@ -1,0 +1,96 @@
+import { lower } from '../graph/lower.js';
+import type { Program } from '../graph/program.js';
+import type { Executable } from '../runtime/executable.js';
+import type { BuiltSeq2Seq } from './build.js';
+import { packEncoderStep } from './encoder_host.js';
+import { type BlockTable, blocksFor, type KvBlocks } from './kv_blocks.js';
+
+/** The text of a request of an encoder-decoder: read once, its keys and values kept until all completions are done. */
+export interface SourceText {
+  readonly ids: Int32Array;
+  readonly table: BlockTable;
+  encoded: boolean;
+  /** Completions that read it. */
+  users: number;
+}
+
+/** The program that reads texts and leaves keys and values for cross-attention. */
+export function encodeProgram(built: BuiltSeq2Seq, compute?: string): Program {
+  const options = compute === undefined ? {} : { compute };
+  return lower(built.builder.encoder.graph, { name: 'encode', outputs: [], ...options });
+}
+
+/** The encoder's side of an engine: blocks of cross-attention, and the steps that fill them. */
+export class TextReader {
+  readonly blocks: KvBlocks;
+  readonly #built: BuiltSeq2Seq;
+  readonly #executable: Executable;
+  readonly #stepRows: number;
+
+  constructor(built: BuiltSeq2Seq, executable: Executable, blocks: KvBlocks, stepRows: number) {
+    this.#built = built;
+    this.#executable = executable;
+    this.blocks = blocks;
+    this.#stepRows = stepRows;
+  }
+
+  /** Room for a text; undefined while there is none. */
+  open(ids: Int32Array): SourceText | undefined {
+    const table = this.blocks.open(ids.length);
+    return table === undefined ? undefined : { ids, table, encoded: false, users: 1 };
+  }
+
+  close(text: SourceText): void {
+    if (--text.users === 0) text.table.close();
+  }
+
+  /** Reads texts, as many at once as fit a step. */
+  async encode(texts: readonly SourceText[]): Promise<void> {
+    for (let from = 0, to: number; from < texts.length; from = to) {
+      let rows = texts[from]!.ids.length;
+      for (to = from + 1; to < texts.length && rows + texts[to]!.ids.length <= this.#stepRows; to++)
+        rows += texts[to]!.ids.length;
+      await this.#step(texts.slice(from, to));
+    }
+  }
+
+  async #step(texts: readonly SourceText[]): Promise<void> {
+    for (const text of texts) text.table.write(0, text.ids.length);
+    const { dims, inputs } = packEncoderStep(this.#built.builder.encoder, texts);
+    const rows = dims.rows!;
+    const columns = texts.reduce((n, t) => Math.max(n, t.table.blocks.length), 1);
+    const [positions, seqIds, table] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(texts.length * columns)];
+    let row = 0;
+    for (const [s, text] of texts.entries()) {
+      table.set(text.table.blocks, s * columns);
+      for (let i = 0; i < text.ids.length; i++, row++) {
+        positions[row] = i;
+        seqIds[row] = s;
+      }
+    }
+    const cross = { cross_positions: positions, seq_ids: seqIds, table_cross: table };
+    await this.#executable.run({ ...dims, cross_columns: columns }, { ...inputs, ...cross });
+    for (const text of texts) text.encoded = true;
+  }
+}
+
+/**
+ * Inputs of a decoder step that say where each sequence's text lies; `rows`: how many rows each sequence has. Native wants
+ * block tables to span what k steps could reach, of texts too.
+ */
+export function crossInputs(
+  texts: readonly SourceText[],
+  rows: readonly number[],
+  k: number,
+): { dims: Record<string, number>; inputs: Record<string, Int32Array> } {
+  const columns = texts.reduce((n, t) => Math.max(n, blocksFor(t.ids.length + k - 1)), 1);
+  const table = new Int32Array(texts.length * columns);
+  const last = new Int32Array(rows.reduce((n, r) => n + r, 0));
+  let row = 0;
+  for (const [s, text] of texts.entries()) {
+    table.set(text.table.blocks, s * columns);
+    last.fill(text.ids.length - 1, row, row + rows[s]!);
+    row += rows[s]!;
+  }
+  return { dims: { cross_columns: columns }, inputs: { table_cross: table, cross_last: last } };
+}
