@@ -260,21 +260,23 @@ export class Bpe {
 
   /** Symbols → ids: unknown characters become bytes, the unknown token, or nothing. */
   private emit(from: number, end: number, out: IdSink, spans?: Spans): void {
+    let { unknownBefore } = this;
     for (let i = from; i < end; i += 1) {
       const symbol = this.symbols[i] as number;
       const before = out.length;
       let fused = false;
       if ((symbol & unknownSymbol) === 0) {
         out.push(symbol);
-        this.unknownBefore = false;
-      } else if (this.fallback(symbol & ~unknownSymbol, out)) this.unknownBefore = false;
+        unknownBefore = false;
+      } else if (this.fallback(symbol & ~unknownSymbol, out)) unknownBefore = false;
       else {
-        fused = this.unknownBefore && this.spec.fuseUnk;
+        fused = unknownBefore && this.spec.fuseUnk;
         if (this.spec.unkId !== undefined && !fused) out.push(this.spec.unkId);
-        this.unknownBefore = true;
+        unknownBefore = true;
       }
       if (spans !== undefined) this.cover(symbol, out.length - before, fused, spans);
     }
+    this.unknownBefore = unknownBefore;
   }
 
   /** Gives the stretch of one symbol to the tokens that it became, or to the unknown token before it. */

@@ -43,12 +43,23 @@ export class CharsMap {
 
   /** The same, told step by step: each grapheme that is replaced whole, and each other character with what stands for it. */
   visit(text: string, put: (old: string, replaced: string) => void): void {
-    for (const { segment } of this.units.length === 0 ? [] : segmenter.segment(text)) {
-      const whole = encoder.encode(segment).length < 6 ? this.lookup(segment) : undefined;
-      if (whole !== undefined) put(segment, whole);
-      else for (const char of segment) put(char, this.lookup(char) ?? char);
+    if (this.units.length === 0) {
+      put(text, text);
+      return;
     }
-    if (this.units.length === 0) put(text, text);
+    const characters = (part: string): void => {
+      for (const char of part) put(char, this.characters(char));
+    };
+    for (const run of text.match(runs) ?? []) {
+      if (/^[\x20-\x7e]+$/.test(run)) characters(run);
+      else {
+        for (const { segment } of segmenter.segment(run)) {
+          const whole = encoder.encode(segment).length < 6 ? this.lookup(segment) : undefined;
+          if (whole !== undefined) put(segment, whole);
+          else characters(segment);
+        }
+      }
+    }
   }
 
   private grapheme(text: string): string {

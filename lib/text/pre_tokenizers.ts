@@ -50,10 +50,13 @@ function cutBy(regex: RegExp, behavior: Behavior, invert: boolean): Cut {
       lastWasMatch = match;
     };
     let from = 0;
-    for (const found of text.matchAll(regex)) {
+    regex.lastIndex = 0;
+    for (let found = regex.exec(text); found !== null; found = regex.exec(text)) {
       add(from, found.index, false);
       from = found.index + found[0].length;
       add(found.index, from, true);
+      // A match of nothing stays where it is.
+      if (from === found.index) regex.lastIndex = from < text.length ? nextCharacter(text, from) : from + 1;
     }
     add(from, text.length, false);
     if (waiting >= 0) out.push(waiting, text.length);
