@@ -138,7 +138,8 @@ export function buildEncoder(
     config,
     vocabSize: config.int('vocab_size'),
     layers: config.int('num_hidden_layers'),
-    maxPositions: (builder.learnedPositions ?? config.int('max_position_embeddings')) - first,
+    maxPositions:
+      (builder.learnedPositions ?? config.optionalInt('max_position_embeddings') ?? relativeLimit) - first,
   };
 }
 

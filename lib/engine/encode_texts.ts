@@ -5,9 +5,15 @@ import type { BuiltSeq2Seq } from './build.js';
 import { packEncoderStep } from './encoder_host.js';
 import { type BlockTable, blocksFor, type KvBlocks } from './kv_blocks.js';
 
-/** The text of a request of an encoder-decoder: read once, its keys and values kept until all completions are done. */
-export interface SourceText {
+/** What an encoder reads: ids, and where they stand in a padded text if not at 0, 1, … */
+export interface SourceIds {
   readonly ids: Int32Array;
+  readonly places?: ArrayLike<number> | undefined;
+  readonly positions?: ArrayLike<number> | undefined;
+}
+
+/** The text of a request of an encoder-decoder: read once, its keys and values kept until all completions are done. */
+export interface SourceText extends SourceIds {
   readonly table: BlockTable;
   encoded: boolean;
   /** Completions that read it. */
@@ -35,9 +41,9 @@ export class TextReader {
   }
 
   /** Room for a text; undefined while there is none. */
-  open(ids: Int32Array): SourceText | undefined {
-    const table = this.blocks.open(ids.length);
-    return table === undefined ? undefined : { ids, table, encoded: false, users: 1 };
+  open(source: SourceIds): SourceText | undefined {
+    const table = this.blocks.open(source.ids.length);
+    return table === undefined ? undefined : { ...source, table, encoded: false, users: 1 };
   }
 
   close(text: SourceText): void {

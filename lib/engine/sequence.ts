@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../generation/options.js';
-import type { SourceText } from './encode_texts.js';
+import type { SourceIds, SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
 
 /** One sampled token as the engine reports it. */
@@ -43,7 +43,7 @@ export interface GenerationRequest {
   /** KV of earlier turns to continue from, kept again afterwards. */
   readonly retained?: Retained | undefined;
   /** What an encoder-decoder reads: `prompt` is then how the decoder begins. */
-  readonly source?: Int32Array | undefined;
+  readonly source?: SourceIds | undefined;
 }
 
 /** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */

@@ -30,7 +30,7 @@ import { roberta, xlmRoberta } from './roberta.js';
 import { smolLm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
-import { mt5, t5 } from './t5.js';
+import { mt5, t5, t5Encoder } from './t5.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -60,6 +60,7 @@ export const architectures: readonly Architecture[] = [
   starcoder2,
   t5,
   mt5,
+  t5Encoder,
   bart,
   mbart,
   marian,

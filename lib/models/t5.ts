@@ -116,8 +116,10 @@ function build(m: Seq2SeqBuilder): void {
     const y = m.crossAttention(q, { heads: s.heads, scale: 1 });
     return add(x, project(l.at('EncDecAttention'), 'o', y, hidden));
   });
-  // T5's tie_word_embeddings says whether the head is scaled, mT5's never is; a file that holds a head uses it.
-  const scaled = c.modelType === 't5' && c.bool('tie_word_embeddings');
+  // T5's head is scaled where scale_decoder_outputs, in older files tie_word_embeddings, says so, mT5's never; a file that
+  // holds a head uses it.
+  const given = c.raw('scale_decoder_outputs') === undefined ? 'tie_word_embeddings' : 'scale_decoder_outputs';
+  const scaled = c.modelType === 't5' && c.bool(given);
   const own = d.has('lm_head.weight') && (d.source.kind !== 'random' || !scaled);
   const head = own ? d.matrix('lm_head.weight', vocab, hidden) : table;
   languageHead(m.decoder, scaled ? scale(last, c.int('d_model') ** -0.5) : last, head);
@@ -136,3 +138,17 @@ export const t5: Architecture = {
 
 /** mT5 is T5 v1.1 over 101 languages (Xue et al. 2021). */
 export const mt5: Architecture = { ...t5, classes: ['MT5ForConditionalGeneration'], modelType: 'mt5' };
+
+/** The encoder alone, as sentence-T5 has it. */
+export const t5Encoder: Architecture = {
+  kind: 'encoder',
+  classes: ['T5EncoderModel', 'MT5EncoderModel'],
+  modelType: 't5',
+  build: (m) => {
+    const [c, w] = [m.config, m.weights];
+    const table = w.matrix('shared.weight', dim('vocab', c.int('vocab_size')), dim('hidden', c.int('d_model')));
+    const layers = c.int('num_layers');
+    m.output('last_hidden_state', stack(m, w.at('encoder'), m.embedTokens(table), layers, sizesOf(c), true, (_, x) => x));
+  },
+  ignored,
+};

@@ -1,4 +1,6 @@
-import { type BuiltDecoder, buildText } from '../engine/build.js';
+import { type BuiltDecoder, type BuiltSeq2Seq, buildText } from '../engine/build.js';
+import type { SourceIds } from '../engine/encode_texts.js';
+import { encoderPositions } from '../engine/encoder_host.js';
 import { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
 import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js';
@@ -6,6 +8,7 @@ import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
+import { readTraceRows } from './trace_inputs.js';
 import { decoderStart } from './seq2seq_start.js';
 import { checkIds } from './whole.js';
 
@@ -39,6 +42,18 @@ function readPrompts(inputs: TraceInputs, vocab: number): Int32Array[] {
     if (ids.length === 0) throw new InputError(`row ${b} of the batch is wholly masked`);
     checkIds(ids, vocab, `input_ids[${b}]`);
     return Int32Array.from(ids);
+  });
+}
+
+/** What the encoder reads of each row: unmasked ids at the places and positions of the padded row. */
+function readSources(inputs: TraceInputs, whole: BuiltSeq2Seq): SourceIds[] {
+  if (inputs.positionIds !== undefined) throw new UnsupportedError('position_ids cannot be given for a generation');
+  const { encoder } = whole.builder;
+  const given = { inputIds: inputs.inputIds, attentionMask: inputs.attentionMask };
+  const { rows } = readTraceRows(given, { vocabSize: whole.sourceVocab, positions: encoder.learnedPositions });
+  return rows.map(({ ids, kept, padded }) => {
+    const positions = encoderPositions(encoder, padded.ids);
+    return { ids: Int32Array.from(ids), places: kept, positions: kept.map((c) => positions[c]!) };
   });
 }
 
@@ -94,7 +109,7 @@ async function generateRows(
   host: DecoderHost,
   prompts: readonly Int32Array[],
   optionsOf: (prompt: Int32Array) => ResolvedOptions,
-  sources?: readonly Int32Array[],
+  sources?: readonly SourceIds[],
 ): Promise<number[][]> {
   const rows = prompts.map((prompt, i) => {
     const sink = new Collector();
@@ -122,8 +137,8 @@ export async function traceSequences(
   const start = whole === undefined ? undefined : decoderStart(checkpoint, whole);
   const read = start?.defaults ?? readGenerationConfig(checkpoint, built.config, built.vocabSize);
   const defaults = greedyDefaults(read);
-  const sources = readPrompts(inputs, whole?.sourceVocab ?? built.vocabSize);
-  const prompts = start === undefined ? sources : sources.map(() => start.ids);
+  const sources = whole === undefined ? undefined : readSources(inputs, whole);
+  const prompts = sources === undefined ? readPrompts(inputs, built.vocabSize) : sources.map(() => start!.ids);
   const { signal } = options;
   // The forced ids at both ends count as generated.
   const ends = (start?.forced ?? 0) + (start?.forcedEos === undefined ? 0 : 1);
@@ -145,7 +160,7 @@ export async function traceSequences(
   };
   const host = await DecoderHost.open(stretched(built, maxContext), open, whole);
   try {
-    const rows = await generateRows(host, prompts, resolve, whole === undefined ? undefined : sources);
+    const rows = await generateRows(host, prompts, resolve, sources);
     for (const row of start?.forcedEos === undefined ? [] : rows)
       if (row.length === start!.ids.length + maxNewTokens && !defaults.eosTokenIds.includes(row.at(-1)!))
         row.push(start!.forcedEos!);

@@ -9,7 +9,7 @@ import { error, readTensors } from '../support/safetensors.js';
 /** Largest |Δ| as a share of the largest expected value: the promise of every architecture. */
 const kTolerance = 1e-4;
 
-for (const kind of ['models', 'gguf', 'encoders'] as const) {
+for (const kind of ['models', 'gguf', 'encoders', 'seq2seq'] as const) {
   describe(`${kind}: logits, hidden states and attention maps are those of transformers`, () => {
     for (const { name, folder } of fixtures(kind)) {
       for (const device of cpuTiers()) {
@@ -23,6 +23,8 @@ for (const kind of ['models', 'gguf', 'encoders'] as const) {
               inputIds: inputs.get('input_ids')!,
               attentionMask: inputs.get('attention_mask'),
               tokenTypeIds: inputs.get('token_type_ids'),
+              decoderInputIds: inputs.get('decoder_input_ids'),
+              decoderAttentionMask: inputs.get('decoder_attention_mask'),
             },
             { device, threads: 1 },
           );

@@ -22,7 +22,7 @@ export interface Fixture {
 }
 
 /** Folders of tests/fixtures. */
-export type FixtureKind = 'models' | 'gguf' | 'encoders';
+export type FixtureKind = 'models' | 'gguf' | 'encoders' | 'seq2seq';
 
 /** All fixtures of a kind. */
 export function fixtures(kind: FixtureKind): Fixture[] {
