@@ -229,12 +229,8 @@ class Translator {
     }
     const size = key ?? hidden / heads;
     if ((value ?? hidden / heads) !== size) {
-      const facts = {
-        file: this.#gguf.path,
-        name: `${this.#name}.attention.value_length`,
-        expected: size,
-        found: value,
-      };
+      const name = `${this.#name}.attention.value_length`;
+      const facts = { file: this.#gguf.path, name, expected: size, found: value };
       throw new UnsupportedError('key and value heads differ in size', facts);
     }
     return size;
@@ -363,24 +359,16 @@ class Translator {
     if (entry === undefined) return undefined;
     const count = dims >> 1;
     if (entry.dtype !== 'f32' || entry.shape.length !== 1 || entry.shape[0] !== count) {
-      const facts = {
-        file: this.#gguf.path,
-        tensor,
-        expected: `f32 [${count}]`,
-        found: `${entry.dtype} ${JSON.stringify(entry.shape)}`,
-      };
+      const found = `${entry.dtype} ${JSON.stringify(entry.shape)}`;
+      const facts = { file: this.#gguf.path, tensor, expected: `f32 [${count}]`, found };
       throw new CorruptFileError('bad rotary factors', facts);
     }
     const bytes = await withFile(entry.file, (file) => readExactly(file, entry.offset, entry.bytes));
     this.#absorbed.add(tensor);
     const values = Array.from({ length: count }, (_, index) => bytes.readFloatLE(4 * index));
     if (values.some((value) => !(value > 0) || !Number.isFinite(value))) {
-      throw new CorruptFileError('bad rotary factors', {
-        file: this.#gguf.path,
-        tensor,
-        expected: 'positive numbers',
-        found: values,
-      });
+      const facts = { file: this.#gguf.path, tensor, expected: 'positive numbers', found: values };
+      throw new CorruptFileError('bad rotary factors', facts);
     }
     return values;
   }
