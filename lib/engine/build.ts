@@ -138,8 +138,7 @@ export function buildEncoder(
     config,
     vocabSize: config.int('vocab_size'),
     layers: config.int('num_hidden_layers'),
-    maxPositions:
-      (builder.learnedPositions ?? config.optionalInt('max_position_embeddings') ?? relativeLimit) - first,
+    maxPositions: (builder.learnedPositions ?? config.optionalInt('max_position_embeddings') ?? relativeLimit) - first,
   };
 }
 
@@ -166,7 +165,18 @@ export function buildSeq2Seq(
   };
   const maxSource = builder.encoder.learnedPositions ?? most;
   const sourceVocab = config.int('vocab_size');
-  return { kind: 'seq2seq', architecture, builder, decoder, config, groups, vocabSize, sourceVocab, maxSource, maxPositions };
+  return {
+    kind: 'seq2seq',
+    architecture,
+    builder,
+    decoder,
+    config,
+    groups,
+    vocabSize,
+    sourceVocab,
+    maxSource,
+    maxPositions,
+  };
 }
 
 /** The graph of a checkpoint; `architecture` is the user's own, or found by the config; `quantize`: what matrices become; `kvType`: of the cache. */

@@ -65,7 +65,11 @@ export class TextReader {
     const { dims, inputs } = packEncoderStep(this.#built.builder.encoder, texts);
     const rows = dims.rows!;
     const columns = texts.reduce((n, t) => Math.max(n, t.table.blocks.length), 1);
-    const [positions, seqIds, table] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(texts.length * columns)];
+    const [positions, seqIds, table] = [
+      new Int32Array(rows),
+      new Int32Array(rows),
+      new Int32Array(texts.length * columns),
+    ];
     let row = 0;
     for (const [s, text] of texts.entries()) {
       table.set(text.table.blocks, s * columns);

@@ -148,7 +148,10 @@ export const t5Encoder: Architecture = {
     const [c, w] = [m.config, m.weights];
     const table = w.matrix('shared.weight', dim('vocab', c.int('vocab_size')), dim('hidden', c.int('d_model')));
     const layers = c.int('num_layers');
-    m.output('last_hidden_state', stack(m, w.at('encoder'), m.embedTokens(table), layers, sizesOf(c), true, (_, x) => x));
+    m.output(
+      'last_hidden_state',
+      stack(m, w.at('encoder'), m.embedTokens(table), layers, sizesOf(c), true, (_, x) => x),
+    );
   },
   ignored,
 };

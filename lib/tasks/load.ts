@@ -179,7 +179,9 @@ async function loadText(
   const host = await DecoderHost.open(built.kind === 'seq2seq' ? built.decoder : built, options, whole);
   try {
     const words = await tokenizer;
-    return whole === undefined ? new TextModel(host, checkpoint, words) : new Seq2SeqModel(host, checkpoint, words, whole);
+    return whole === undefined
+      ? new TextModel(host, checkpoint, words)
+      : new Seq2SeqModel(host, checkpoint, words, whole);
   } catch (error) {
     await host.dispose();
     throw error;

@@ -50,7 +50,9 @@ export class Seq2SeqModel extends TextModel {
   }
 
   override forward(): Promise<never> {
-    return Promise.reject(new UnsupportedError('forward() is for decoders', { hint: 'Use traceModel() with decoderInputIds' }));
+    return Promise.reject(
+      new UnsupportedError('forward() is for decoders', { hint: 'Use traceModel() with decoderInputIds' }),
+    );
   }
 
   override scoreTokens(): Promise<never> {
@@ -58,7 +60,9 @@ export class Seq2SeqModel extends TextModel {
   }
 
   override trace(): Promise<never> {
-    return Promise.reject(new UnsupportedError('trace() of a loaded encoder-decoder is not there yet', { hint: 'Use traceModel()' }));
+    return Promise.reject(
+      new UnsupportedError('trace() of a loaded encoder-decoder is not there yet', { hint: 'Use traceModel()' }),
+    );
   }
 
   async #source(prompt: Prompt): Promise<Int32Array> {

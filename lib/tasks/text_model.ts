@@ -227,7 +227,13 @@ export class TextModel {
         for (let i = 0; i < n; i++) generation.finish(i, 'length');
         return;
       }
-      this.host.engine.submit({ prompt, options: { ...resolved, signal }, sink: generation, retained: more.retained, source: source && { ids: source } });
+      this.host.engine.submit({
+        prompt,
+        options: { ...resolved, signal },
+        sink: generation,
+        retained: more.retained,
+        source: source && { ids: source },
+      });
     }, options?.signal);
   }
 

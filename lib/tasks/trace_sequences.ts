@@ -7,9 +7,9 @@ import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
+import { decoderStart } from './seq2seq_start.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
 import { readTraceRows } from './trace_inputs.js';
-import { decoderStart } from './seq2seq_start.js';
 import { checkIds } from './whole.js';
 
 export interface SequenceOptions extends TraceOptions {

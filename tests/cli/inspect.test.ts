@@ -105,6 +105,21 @@ describe('verdant graph', () => {
     expect(stdout).toContain('compute=f32');
   });
 
+  it('prints what encoders compute, and both programs of encoder-decoders', async () => {
+    const [tokens, t5, inspected] = await Promise.all([
+      verdant(['graph', 'tests/fixtures/encoders/bert_tokens']),
+      verdant(['graph', 'tests/fixtures/seq2seq/t5']),
+      verdant(['inspect', 'tests/fixtures/encoders/bert_tokens']),
+    ]);
+    expect(tokens).toMatchObject({ code: 0, stderr: '' });
+    expect(tokens.stdout).toMatch(/classifier/);
+    expect(tokens.stdout).not.toMatch(/sample/);
+    expect(t5).toMatchObject({ code: 0, stderr: '' });
+    expect(t5.stdout).toMatch(/encode[\s\S]*kv_write[\s\S]*step[\s\S]*sample/);
+    expect(inspected.code).not.toBe(0);
+    expect(inspected.stderr).toMatch(/encoder continues no text/);
+  });
+
   it('names the outputs that there are', async () => {
     const made = await verdant(['graph', gemma, '--outputs', 'loggits']);
     expect(made).toMatchObject({ code: 1, stdout: '' });

@@ -73,7 +73,11 @@ describe.each(Object.keys(configs))('%s', (name) => {
     for (const model of [one, two]) {
       const together = await Promise.all(requests(model).map((g) => g.result()));
       expect(together.map(facts)).toEqual(alone);
-      const back = await Promise.all(requests(model).reverse().map((g) => g.result()));
+      const back = await Promise.all(
+        requests(model)
+          .reverse()
+          .map((g) => g.result()),
+      );
       expect(back.reverse().map(facts)).toEqual(alone);
       expect(model.host.engine.load).toMatchObject({ running: 0, blocksUsed: 0, textBlocksUsed: 0 });
     }
