@@ -8,7 +8,14 @@ import { crossInputs, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
-import { type FinishReason, type GenerationRequest, type Retained, type SampledToken, Sequence } from './sequence.js';
+import {
+  type FinishReason,
+  type GenerationRequest,
+  type Retained,
+  type SampledToken,
+  Sequence,
+  sampledToken,
+} from './sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
 
 export interface EngineLimits {
@@ -344,14 +351,7 @@ export class Engine {
 
   /** Hands the sampled ids of one sequence to its request, step by step, until it ends. */
   #take(s: Sequence, sample: number, samples: number, result: StepResult): void {
-    const {
-      ids,
-      logprobs,
-      top_ids: topIds,
-      top_logprobs: topLogprobs,
-      mu,
-    } = result.outputs as Record<string, Float32Array | Int32Array>;
-    const top = (topIds?.length ?? 0) / Math.max(1, samples * result.steps);
+    const { ids, mu } = result.outputs as Record<string, Float32Array | Int32Array>;
     for (let step = 0; step < result.steps && !s.done; step++) {
       const at = step * samples + sample;
       const id = ids![at]!;
@@ -363,16 +363,7 @@ export class Engine {
       }
       s.ids.push(id);
       s.mu = mu![at]!;
-      const wanted = s.request.options.topLogprobs;
-      const token: SampledToken = {
-        id,
-        logprob: logprobs![at]!,
-        top: Array.from({ length: wanted }, (_, i) => ({
-          id: topIds![at * top + i]!,
-          logprob: topLogprobs![at * top + i]!,
-        })),
-        stop: s.request.options.stopIds.includes(id),
-      };
+      const token = sampledToken(result, at, samples, s.request.options);
       const ended = this.#tell(s, token);
       if (token.stop || ended) this.#finish(s, 'stop');
       else if (s.remaining <= 0) this.#finish(s, 'length');

@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../generation/options.js';
+import type { StepResult } from '../runtime/native.js';
 import type { SourceIds, SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
 
@@ -11,6 +12,22 @@ export interface SampledToken {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
   /** It is a stop id: it ends the sequence and is not part of the text. */
   readonly stop: boolean;
+}
+
+/** What draw `at` of a native call made of `samples` draws a step gave. */
+export function sampledToken(result: StepResult, at: number, samples: number, options: ResolvedOptions): SampledToken {
+  const { ids, logprobs, top_ids: topIds, top_logprobs: topLogprobs } = result.outputs;
+  const top = (topIds?.length ?? 0) / Math.max(1, samples * result.steps);
+  const id = ids![at]!;
+  return {
+    id,
+    logprob: logprobs![at]!,
+    top: Array.from({ length: options.topLogprobs }, (_, i) => ({
+      id: topIds![at * top + i]!,
+      logprob: topLogprobs![at * top + i]!,
+    })),
+    stop: options.stopIds.includes(id),
+  };
 }
 
 export type FinishReason = 'stop' | 'length' | 'aborted';

@@ -117,12 +117,14 @@ function checkPairs(o: GenerateOptions): void {
   }
 }
 
-/** Fields of generation_config.json that change the output, with the values that leave it alone. */
+/**
+ * Fields of generation_config.json that change the output, with the values that leave it alone. renormalize_logits is not
+ * one: neither the best id nor a draw depends on a constant added to all logits.
+ */
 const kRefused: Readonly<Record<string, readonly unknown[]>> = {
   guidance_scale: [1],
   top_h: [1],
   penalty_alpha: [0],
-  renormalize_logits: [false],
   remove_invalid_values: [false],
   encoder_repetition_penalty: [1],
   encoder_no_repeat_ngram_size: [0],
@@ -142,7 +144,13 @@ function checkDefaults(d: GenerationDefaults, ownMode: boolean, samples: boolean
   const unsupported = (field: string, found: unknown): never => {
     throw new UnsupportedError(`generation_config.json asks for ${field}`, { name: field, found });
   };
-  if ((d.numBeams ?? 1) > 1 && !ownMode) unsupported('num_beams', d.numBeams);
+  if ((d.numBeams ?? 1) > 1 && !ownMode) {
+    throw new UnsupportedError('generation_config.json asks for num_beams', {
+      name: 'num_beams',
+      found: d.numBeams,
+      hint: 'Beam search is not there yet: ask for greedy: true, or for a temperature',
+    });
+  }
   if (samples && (d.epsilonCutoff ?? 0) > 0) unsupported('epsilon_cutoff', d.epsilonCutoff);
   if (samples && (d.etaCutoff ?? 0) > 0) unsupported('eta_cutoff', d.etaCutoff);
   if (d.beginSuppressTokens !== undefined && d.beginSuppressTokens.length > 0) {
