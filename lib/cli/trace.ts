@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { InputError, UnsupportedError } from '../errors.js';
+import { InputError } from '../errors.js';
 import type { TraceInputs } from '../tasks/trace.js';
 import type { NumberTensor } from '../weights/read_tensor.js';
 import type { WritableTensor } from '../weights/write_safetensors.js';
@@ -21,10 +21,12 @@ interface TraceValues extends HubValues, DeviceValues {
 }
 
 const rules = `
-IN holds input_ids and, where needed, attention_mask, position_ids and token_type_ids: integers, (batch, length), Hugging
+IN holds input_ids and, where needed, attention_mask, position_ids, token_type_ids, decoder_input_ids and
+decoder_attention_mask: integers, (batch, length), Hugging
 Face's names. OUT gets what the class returns (logits, last_hidden_state, pooler_output, start_logits …), hidden_states.N
-and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences (I64): greedy, prompts without
-padding, then the new ids, then padding. Linears multiply in f32 unless --compute says otherwise. No tokenizer is needed.`;
+and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences (I64), with beams sequences_scores
+too: prompts without padding, then the new ids, then padding; encoder-decoders begin with their own start id, whatever
+decoder_input_ids are. Linears multiply in f32 unless --compute says otherwise. No tokenizer is needed.`;
 
 export function define(command: Command, context: Context): void {
   command
@@ -32,7 +34,7 @@ export function define(command: Command, context: Context): void {
     .requiredOption('--inputs <file>', 'safetensors file with the inputs')
     .requiredOption('--out <file>', 'safetensors file to write')
     .option('--max-new-tokens <n>', 'generate up to n ids instead', integerOf)
-    .option('--num-beams <n>', 'beams of the generation; only 1 so far', integerOf);
+    .option('--num-beams <n>', 'beams of the generation; default 1: greedy', integerOf);
   addHubOptions(addDeviceOptions(command))
     .addHelpText('after', rules)
     .action((model, values) => trace(model, values, context));
@@ -82,9 +84,8 @@ function checkNumbers(file: string, tensor: string, data: Float64Array): void {
 
 function checkBeams(values: TraceValues): void {
   if (values.numBeams === undefined) return;
-  const facts = { name: 'numBeams', expected: '1', found: values.numBeams };
+  const facts = { name: 'numBeams', expected: 'an integer from 1', found: values.numBeams };
   if (values.numBeams < 1) throw new InputError('--num-beams must be at least 1', facts);
-  if (values.numBeams > 1) throw new UnsupportedError('beam search is not supported yet', facts);
   if (values.maxNewTokens === undefined)
     throw new InputError('--num-beams needs --max-new-tokens', { name: 'numBeams' });
 }
@@ -109,8 +110,11 @@ async function trace(path: string, values: TraceValues, { signal }: Context): Pr
     tensors = await traceModel(checkpoint, inputs, device);
   } else {
     const { traceSequences } = await import('../tasks/trace_sequences.js');
-    const options = { ...device, maxNewTokens: values.maxNewTokens, signal };
-    tensors = new Map([['sequences', await traceSequences(checkpoint, inputs, options)]]);
+    const options = { ...device, maxNewTokens: values.maxNewTokens, numBeams: values.numBeams, signal };
+    const { scores, ...sequences } = await traceSequences(checkpoint, inputs, options);
+    tensors = new Map<string, WritableTensor>([['sequences', sequences]]);
+    if (scores !== undefined)
+      tensors = new Map([...tensors, ['sequences_scores', { shape: [scores.length], data: scores }]]);
   }
   signal.throwIfAborted();
   await writeSafetensors(values.out, tensors, signal);

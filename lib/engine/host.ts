@@ -25,6 +25,8 @@ export class DecoderHost {
   readonly engine: Engine;
   readonly step: Executable;
   readonly compute: string | undefined;
+  /** The encoder's side of an encoder-decoder. */
+  readonly reader: TextReader | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
 
   private constructor(
@@ -41,6 +43,7 @@ export class DecoderHost {
     this.model = model;
     this.step = step;
     this.compute = compute;
+    this.reader = reader;
     const programs = {
       step,
       logits: () => this.program(['logits']),

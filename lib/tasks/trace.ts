@@ -71,6 +71,8 @@ export async function traceModel(
     if (built.kind === 'seq2seq') return await traceSeq2Seq(model, built, inputs, compute);
     for (const name of ['decoderInputIds', 'decoderAttentionMask'] as const)
       if (inputs?.[name] !== undefined) throw new InputError(`${name} is for encoder-decoders`, { name });
+    if (inputs?.tokenTypeIds !== undefined && built.kind === 'decoder')
+      throw new InputError('token_type_ids are for encoders', { name: 'token_type_ids' });
     const segments = built.kind === 'encoder' ? built.builder.segments : undefined;
     const positions = built.builder.learnedPositions;
     const counted = built.kind === 'decoder' && built.builder.positionsFromMask;

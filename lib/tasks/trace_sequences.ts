@@ -3,18 +3,22 @@ import type { SourceIds } from '../engine/encode_texts.js';
 import { encoderPositions } from '../engine/encoder_host.js';
 import { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
-import { ContextOverflowError, InputError, UnsupportedError } from '../errors.js';
+import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
+import type { Beam } from '../generation/beam_search.js';
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 import { decoderStart } from './seq2seq_start.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
+import { beamRequest, searchBeams } from './trace_beams.js';
 import { readTraceRows } from './trace_inputs.js';
 import { checkIds } from './whole.js';
 
 export interface SequenceOptions extends TraceOptions {
   /** Most ids to add to each row, at least 1. */
   readonly maxNewTokens: number;
+  /** Beams of a beam search; default 1: greedy. */
+  readonly numBeams?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -22,6 +26,8 @@ export interface SequenceOptions extends TraceOptions {
 export interface Sequences {
   readonly shape: readonly [number, number];
   readonly data: BigInt64Array;
+  /** (batch): of the best beam of each row, with more beams than one. */
+  readonly scores?: Float32Array;
 }
 
 /** The unmasked ids of each row. */
@@ -105,6 +111,14 @@ function stretched(built: BuiltDecoder, tokens: number): BuiltDecoder {
   return { ...built, maxPositions: Math.max(built.maxPositions, tokens) };
 }
 
+/** Rows of one length, padded at their ends. */
+function padded(rows: readonly (readonly number[])[], pad: number): Sequences {
+  const length = Math.max(...rows.map((r) => r.length));
+  const data = new BigInt64Array(rows.length * length).fill(BigInt(pad));
+  for (const [b, row] of rows.entries()) data.set(row.map(BigInt), b * length);
+  return { shape: [rows.length, length], data };
+}
+
 async function generateRows(
   host: DecoderHost,
   prompts: readonly Int32Array[],
@@ -121,7 +135,7 @@ async function generateRows(
 }
 
 /**
- * `sequences` as Hugging Face's greedy `generate` gives them for each row alone. Needs no tokenizer. Ids that end a row
+ * `sequences` as Hugging Face's `generate` gives them for each row alone, greedy or with beams. Needs no tokenizer. Ids that end a row
  * are those of generation_config.json, else of the config; rows are padded with `pad_token_id`, else the first of those
  * ids, else 0. Drawing (`do_sample`, temperature, top-k, top-p, min-p …) is ignored, everything else is heeded.
  * Throws InputError, OptionError, ContextOverflowError, UnsupportedError, and what opening a model throws.
@@ -139,10 +153,13 @@ export async function traceSequences(
   const defaults = greedyDefaults(read);
   const sources = whole === undefined ? undefined : readSources(inputs, whole);
   const prompts = sources === undefined ? readPrompts(inputs, built.vocabSize) : sources.map(() => start!.ids);
-  const { signal } = options;
+  const { signal, numBeams = 1 } = options;
+  if (!Number.isInteger(numBeams) || numBeams < 1 || numBeams > 64)
+    throw new OptionError('bad numBeams', { name: 'numBeams', expected: 'an integer from 1 to 64', found: numBeams });
   // The forced ids at both ends count as generated.
   const ends = (start?.forced ?? 0) + (start?.forcedEos === undefined ? 0 : 1);
-  const maxNewTokens = Math.max(1, options.maxNewTokens - ends);
+  const maxNewTokens =
+    ends === 0 || options.maxNewTokens < 1 ? options.maxNewTokens : Math.max(1, options.maxNewTokens - ends);
   const resolve = (prompt: Int32Array): ResolvedOptions =>
     resolveOptions({ greedy: true, maxTokens: maxNewTokens, n: 1, signal }, defaults, {
       vocab: built.vocabSize,
@@ -150,7 +167,8 @@ export async function traceSequences(
       contextLeft: maxNewTokens,
       promptLength: prompt.length,
     });
-  const maxContext = Math.max(...prompts.map((p) => p.length + resolve(p).maxTokens));
+  const most = numBeams > 1 ? () => options.maxNewTokens : (p: Int32Array) => resolve(p).maxTokens;
+  const maxContext = Math.max(...prompts.map((p) => p.length + most(p)));
   const open = {
     device: options.device,
     threads: options.threads,
@@ -160,15 +178,28 @@ export async function traceSequences(
   };
   const host = await DecoderHost.open(stretched(built, maxContext), open, whole);
   try {
+    if (numBeams > 1) {
+      const forced = { bos: start?.forced === 1 ? start.ids[1] : undefined, eos: start?.forcedEos };
+      const best: Beam[] = [];
+      for (const [i, prompt] of prompts.entries()) {
+        const ids = Array.from(start === undefined ? prompt : prompt.subarray(0, 1));
+        const limits = { beams: numBeams, maxNewTokens: options.maxNewTokens, signal };
+        best.push((await searchBeams(host, whole, beamRequest(ids, sources?.[i], read, forced, limits)))[0]!);
+      }
+      const fill = read.padTokenId || read.eosTokenIds[0] || 0; // as transformers has it: a padding id of 0 counts as none
+      return {
+        ...padded(
+          best.map((b) => b.ids),
+          fill,
+        ),
+        scores: Float32Array.from(best, (b) => b.score),
+      };
+    }
     const rows = await generateRows(host, prompts, resolve, sources);
     for (const row of start?.forcedEos === undefined ? [] : rows)
       if (row.length === start!.ids.length + maxNewTokens && !defaults.eosTokenIds.includes(row.at(-1)!))
         row.push(start!.forcedEos!);
-    const length = Math.max(...rows.map((r) => r.length));
-    const pad = defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0;
-    const data = new BigInt64Array(rows.length * length).fill(BigInt(pad));
-    for (const [b, row] of rows.entries()) data.set(row.map(BigInt), b * length);
-    return { shape: [rows.length, length], data };
+    return padded(rows, defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0);
   } finally {
     await host.dispose();
   }

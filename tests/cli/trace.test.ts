@@ -49,11 +49,30 @@ describe('verdant trace', () => {
     expect(readdirSync(folder).sort()).toEqual(['ids', 'out']);
   });
 
+  it('writes sequences and scores of beams of an encoder-decoder', async () => {
+    const seq2seq = fixture('seq2seq', 't5_gated');
+    const folder = temporaryFolder();
+    const out = join(folder, 'beams');
+    const args = ['--inputs', join(seq2seq.folder, 'inputs.safetensors'), '--out', out];
+    expect(
+      await verdant(['trace', seq2seq.folder, ...args, '--max-new-tokens', '16', '--num-beams', '4']),
+    ).toMatchObject({
+      ...{ code: 0, stdout: '', stderr: '' },
+    });
+    const [found, expected] = [
+      await readTensors(out),
+      await readTensors(join(seq2seq.folder, 'sequences.safetensors')),
+    ];
+    expect([...found.keys()].sort()).toEqual(['sequences', 'sequences_scores']);
+    expect([...found.get('sequences')!.data]).toEqual([...expected.get('beam_sequences')!.data]);
+    expect(error(found.get('sequences_scores')!.data, expected.get('beam_scores')!.data)).toBeLessThan(1e-4);
+  });
+
   it.each([
     [
-      'beams',
-      ['--max-new-tokens', '2', '--num-beams', '2'],
-      /^verdant: beam search is not supported yet; expected 1; found 2\n$/,
+      'no beams',
+      ['--max-new-tokens', '2', '--num-beams', '0'],
+      /^verdant: --num-beams must be at least 1; expected an integer from 1; found 0\n$/,
       1,
     ],
     ['no new tokens', ['--max-new-tokens', '0'], /^verdant: option maxTokens is not usable; expected at least 1/, 2],
@@ -67,7 +86,7 @@ describe('verdant trace', () => {
     [
       'outputs as inputs',
       ['--inputs', join(llama, 'expected.safetensors')],
-      /inputs that this model does not take; expected input_ids, attention_mask, position_ids; found attentions\.0, /,
+      /inputs that this model does not take; expected input_ids, .*; found attentions\.0, /,
       1,
     ],
     [
@@ -106,11 +125,9 @@ describe('verdant trace', () => {
       /^verdant: row 0 of the batch is wholly masked\n$/,
     ],
     ['no ids at all', { attention_mask: [1n] }, /the inputs lack input_ids/],
-    [
-      'a name that it does not know',
-      { input_ids: [1n], token_type_ids: [0n] },
-      /does not take; .*found token_type_ids\n$/,
-    ],
+    ['a name that it does not know', { input_ids: [1n], token_types: [0n] }, /does not take; .*found token_types\n$/],
+    ['segments of a decoder', { input_ids: [1n], token_type_ids: [0n] }, /^verdant: token_type_ids are for encoders/],
+    ['inputs of another side', { input_ids: [1n], decoder_input_ids: [0n] }, /^verdant: .* for encoder-decoders/],
   ])('refuses %s', async (_what, tensors, message) => {
     const folder = temporaryFolder();
     const entries = Object.entries(tensors as Record<string, bigint[]>);

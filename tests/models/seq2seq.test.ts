@@ -82,3 +82,22 @@ describe('greedy sequences are those of generate()', () => {
     });
   }
 });
+
+describe('beam search gives the sequences and scores of generate()', () => {
+  for (const f of withLogits) {
+    it(f.name, async () => {
+      const expected = await readTensors(join(f.folder, 'sequences.safetensors'));
+      const { inputIds, attentionMask } = await inputsOf(f);
+      const { shape, data, scores } = await traceSequences(
+        await openCheckpoint(f.folder),
+        { inputIds, attentionMask },
+        { device: 'cpu', maxNewTokens: 16, numBeams: 4 },
+      );
+      expect([...shape]).toEqual(expected.get('beam_sequences')!.shape);
+      expect(Array.from(data, Number)).toEqual([...expected.get('beam_sequences')!.data]);
+      const wanted = expected.get('beam_scores')!.data;
+      for (const [i, score] of scores!.entries())
+        expect(Math.abs(score - wanted[i]!)).toBeLessThan(1e-4 * Math.abs(wanted[i]!));
+    });
+  }
+});

@@ -34,7 +34,7 @@ export function fixtures(kind: FixtureKind): Fixture[] {
   });
 }
 
-export function fixture(kind: 'models' | 'gguf' | 'encoders', name: string): Fixture {
+export function fixture(kind: FixtureKind, name: string): Fixture {
   const found = fixtures(kind).find((f) => f.name === name);
   if (found === undefined) throw new Error(`no fixture ${kind}/${name}`);
   return found;

@@ -72,7 +72,7 @@ describe('bad input', () => {
     { maxSequences: 0 },
     { decodeSteps: '8' },
     { compute: 'fast' },
-    { task: 'embed' },
+    { task: 'embedding' },
     { tempo: 3 },
     { kvMemory: 'much' },
     { kvType: 'q4' },
