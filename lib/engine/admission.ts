@@ -11,6 +11,8 @@ export interface RequestLimits {
   readonly blocks: number;
   /** Length above which all keys of a sequence are made anew (longrope). */
   readonly ropeSwitch: number | undefined;
+  /** KV blocks for what an encoder-decoder reads. */
+  readonly textBlocks: number;
 }
 
 /** Positions from here on may be written by each completion of a request: what lies before is shared for good. */
@@ -42,6 +44,14 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
       name: 'n',
       expected: `at most ${limits.sequences} (maxSequences)`,
       found: options.n,
+    });
+  }
+  const read = blocksFor(request.source?.ids.length ?? 0);
+  if (read > limits.textBlocks) {
+    throw new ContextOverflowError('the text needs more KV blocks than there are', {
+      expected: `at most ${limits.textBlocks}`,
+      found: read,
+      hint: 'Raise kvMemory, or give a shorter text',
     });
   }
   const worst = blocksFor(prompt.length + options.maxTokens) + forkBlocks(request, limits.ropeSwitch);

@@ -97,7 +97,8 @@ export class Engine {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     const { ropeSwitch } = this.#built.builder;
     const { sequences } = this.#limits;
-    checkRequest(request, { maxContext: this.#maxContext, sequences, blocks: this.blocks.capacity, ropeSwitch });
+    const blocks = { blocks: this.blocks.capacity, textBlocks: this.#programs.reader?.blocks.capacity ?? 0 };
+    checkRequest(request, { maxContext: this.#maxContext, sequences, ropeSwitch, ...blocks });
     this.#waiting.push(request);
     request.options.signal?.addEventListener('abort', () => this.#freed(), { once: true });
     this.#wake();

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BuiltSeq2Seq, buildSeq2Seq } from '../../lib/engine/build.js';
 import { DecoderHost } from '../../lib/engine/host.js';
-import { InputError, OptionError, UnsupportedError } from '../../lib/errors.js';
+import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../../lib/errors.js';
 import { findArchitecture } from '../../lib/models/index.js';
 import type { Generation } from '../../lib/tasks/generation.js';
 import { Seq2SeqModel } from '../../lib/tasks/seq2seq_model.js';
@@ -105,5 +105,7 @@ describe.each(Object.keys(configs))('%s', (name) => {
     await expect(one.generate(texts[0]!, { echo: true }).result()).rejects.toThrow(OptionError);
     await expect(one.forward()).rejects.toThrow(UnsupportedError);
     expect(() => one.session()).toThrow(UnsupportedError);
+    const long = Array<number>(one.maxSource + 1).fill(1);
+    await expect(one.generate(long).result()).rejects.toThrow(ContextOverflowError);
   });
 });
