@@ -1,7 +1,7 @@
 import { ContextOverflowError, InputError, OptionError } from '../errors.js';
 import { pageTokens } from '../layers/decoder.js';
 import { blocksFor } from './kv_blocks.js';
-import type { GenerationRequest, Sequence } from './sequence.js';
+import type { GenerationRequest, Retained, Sequence } from './sequence.js';
 
 export interface RequestLimits {
   readonly maxContext: number;
@@ -62,6 +62,17 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
       hint: 'Raise kvMemory, or ask for fewer completions',
     });
   }
+}
+
+/**
+ * How much of the cache a session can use again: at least one id must be taken in, so that there are logits. `limit`:
+ * length above which rope angles depend on the length.
+ */
+export function commonPrefix(kept: Retained, ids: readonly number[], limit: number | undefined): number {
+  if (limit !== undefined && Math.max(ids.length, kept.ropeLength) > limit) return 0;
+  let n = 0;
+  while (n < kept.ids.length && n < ids.length - 1 && kept.ids[n] === ids[n]) n++;
+  return n;
 }
 
 /** Lets the request's own processor change the logits (vocab) of one draw; throws what it throws. */

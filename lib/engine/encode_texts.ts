@@ -4,6 +4,7 @@ import type { Executable } from '../runtime/executable.js';
 import type { BuiltSeq2Seq } from './build.js';
 import { packEncoderStep } from './encoder_host.js';
 import { type BlockTable, blocksFor, type KvBlocks } from './kv_blocks.js';
+import type { StepArrays } from './step_inputs.js';
 
 /** What an encoder reads: ids, and where they stand in a padded text if not at 0, 1, … */
 export interface SourceIds {
@@ -84,23 +85,27 @@ export class TextReader {
   }
 }
 
+/** Rows of one sequence in a decoder step, and the text that it attends to. */
+export interface TextShare {
+  readonly sequence: { readonly text: SourceText | undefined };
+  readonly rows: number;
+}
+
 /**
- * Inputs of a decoder step that say where each sequence's text lies; `rows`: how many rows each sequence has. Native wants
- * block tables to span what k steps could reach, of texts too.
+ * Adds to a decoder step where each sequence's text lies. Native wants block tables to span what k steps could reach, of
+ * texts too.
  */
-export function crossInputs(
-  texts: readonly SourceText[],
-  rows: readonly number[],
-  k: number,
-): { dims: Record<string, number>; inputs: Record<string, Int32Array> } {
+export function addTexts(step: StepArrays, shares: readonly TextShare[], k: number): void {
+  const texts = shares.map((share) => share.sequence.text!);
   const columns = texts.reduce((n, t) => Math.max(n, blocksFor(t.ids.length + k - 1)), 1);
   const table = new Int32Array(texts.length * columns);
-  const last = new Int32Array(rows.reduce((n, r) => n + r, 0));
+  const last = new Int32Array(shares.reduce((n, share) => n + share.rows, 0));
   let row = 0;
   for (const [s, text] of texts.entries()) {
     table.set(text.table.blocks, s * columns);
-    last.fill(text.ids.length - 1, row, row + rows[s]!);
-    row += rows[s]!;
+    last.fill(text.ids.length - 1, row, row + shares[s]!.rows);
+    row += shares[s]!.rows;
   }
-  return { dims: { cross_columns: columns }, inputs: { table_cross: table, cross_last: last } };
+  step.dims.cross_columns = columns;
+  Object.assign(step.inputs, { table_cross: table, cross_last: last });
 }

@@ -2,20 +2,13 @@ import { AbortError, DisposedError, NumericError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
-import { checkRequest, forkBlocks, forkFrom, processLogits } from './admission.js';
+import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits } from './admission.js';
 import type { BuiltDecoder } from './build.js';
-import { crossInputs, type TextReader } from './encode_texts.js';
+import { addTexts, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
-import {
-  type FinishReason,
-  type GenerationRequest,
-  type Retained,
-  type SampledToken,
-  Sequence,
-  sampledToken,
-} from './sequence.js';
+import { type FinishReason, type GenerationRequest, type SampledToken, Sequence, sampledToken } from './sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
 
 export interface EngineLimits {
@@ -184,7 +177,7 @@ export class Engine {
     let cached = 0;
     let table = kept?.table;
     if (kept !== undefined && table !== undefined) {
-      cached = this.#commonPrefix(kept, ids);
+      cached = commonPrefix(kept, ids, this.#built.ropeLimit);
       table.truncate(cached);
       kept.ids.length = cached;
       kept.busy = true;
@@ -206,15 +199,6 @@ export class Engine {
     this.blocks.unpromise(extra);
     table.close();
     return undefined;
-  }
-
-  /** How much of the cache a session can use again: at least one id must be taken in, so that there are logits. */
-  #commonPrefix(kept: Retained, ids: readonly number[]): number {
-    const limit = this.#built.ropeLimit;
-    if (limit !== undefined && Math.max(ids.length, kept.ropeLength) > limit) return 0;
-    let n = 0;
-    while (n < kept.ids.length && n < ids.length - 1 && kept.ids[n] === ids[n]) n++;
-    return n;
   }
 
   async #step(): Promise<void> {
@@ -247,24 +231,13 @@ export class Engine {
       blocksFor(reach),
     );
     const sampled = shares.filter((s) => s.samples);
-    this.#addTexts(step, shares, k);
+    if (this.#programs.reader !== undefined) addTexts(step, shares, k);
     this.#fillTables(step, sampled);
     const started = performance.now();
     const result = await this.#run(step, sampled, k);
     this.#stepMs = 0.7 * this.#stepMs + 0.3 * ((performance.now() - started) / Math.max(1, result.steps));
     this.#apply(shares, sampled, result);
     this.#running = this.#running.filter((s) => !s.done);
-  }
-
-  #addTexts(step: StepArrays, shares: readonly Share[], k: number): void {
-    if (this.#programs.reader === undefined) return;
-    const { dims, inputs } = crossInputs(
-      shares.map((s) => s.sequence.text!),
-      shares.map((s) => s.rows),
-      k,
-    );
-    Object.assign(step.dims, dims);
-    Object.assign(step.inputs, inputs);
   }
 
   /** n completions draw their first ids from the same row of logits. */

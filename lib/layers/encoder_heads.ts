@@ -76,3 +76,37 @@ export function pooler<C extends string>(m: EncoderBuilder, w: Weights, x: Rows<
   const dense = project(w.at('pooler'), 'dense', m.first(x), x.dims[1], { bias: true });
   return activation(dense, 'tanh');
 }
+
+/** What the classes of one encoder put on top of it; the other heads are alike in all of them. */
+export interface HeadsOf {
+  readonly maskedLm: () => void;
+  readonly sequence: () => void;
+  /** What token classification and question answering see; default: the encoder's rows. */
+  readonly rows?: () => Rows<string>;
+  /** The base model's weights, where it may have a pooler. */
+  readonly pooler?: Weights;
+  /** Name of the layer that finds answers; default qa_outputs. */
+  readonly answer?: string;
+}
+
+/** Declares the outputs of the class that is built, from the encoder's rows x (rows, hidden). */
+export function buildHead(m: EncoderBuilder, x: Rows<string>, heads: HeadsOf): void {
+  const rows = heads.rows ?? (() => x);
+  switch (m.head) {
+    case 'masked_lm':
+      heads.maskedLm();
+      break;
+    case 'sequence':
+      heads.sequence();
+      break;
+    case 'tokens':
+      classifier(m, rows());
+      break;
+    case 'answer':
+      answerHead(m, rows(), heads.answer);
+      break;
+    case 'base':
+      m.output('last_hidden_state', x);
+      if (heads.pooler?.has('pooler.dense.weight') === true) m.output('pooler_output', pooler(m, heads.pooler, x));
+  }
+}

@@ -1,7 +1,7 @@
 import { type Dim, dim } from '../graph/shape.js';
 import type { Rows } from '../layers/builder.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, maskedLmHead, norm, pooler } from '../layers/encoder_heads.js';
+import { buildHead, classifier, maskedLmHead, norm, pooler } from '../layers/encoder_heads.js';
 import { project } from '../layers/project.js';
 import type { Weights } from '../layers/weights.js';
 import { activation, add } from '../ops/index.js';
@@ -58,8 +58,8 @@ function build(m: EncoderBuilder): void {
   const w = m.weights.atIfPresent('bert');
   const { table, x: embedded } = bertEmbeddings(m, w.at('embeddings'), dim('hidden', c.int('hidden_size')));
   const x = bertLayers(m, w.at('encoder'), embedded); // (rows, hidden)
-  switch (m.head) {
-    case 'masked_lm':
+  buildHead(m, x, {
+    maskedLm: () =>
       maskedLmHead(m, x, table, {
         dense: 'cls.predictions.transform.dense',
         norm: 'cls.predictions.transform.LayerNorm',
@@ -67,21 +67,10 @@ function build(m: EncoderBuilder): void {
         bias: ['cls.predictions.bias', 'cls.predictions.decoder.bias'],
         fn: c.activation(),
         eps: c.num('layer_norm_eps'),
-      });
-      break;
-    case 'sequence':
-      classifier(m, pooler(m, w, x));
-      break;
-    case 'tokens':
-      classifier(m, x);
-      break;
-    case 'answer':
-      answerHead(m, x);
-      break;
-    case 'base':
-      m.output('last_hidden_state', x);
-      if (w.has('pooler.dense.weight')) m.output('pooler_output', pooler(m, w, x));
-  }
+      }),
+    sequence: () => classifier(m, pooler(m, w, x)),
+    pooler: w,
+  });
 }
 
 export const bert: Architecture = {

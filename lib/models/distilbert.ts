@@ -1,6 +1,6 @@
 import { dim } from '../graph/shape.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, maskedLmHead, norm } from '../layers/encoder_heads.js';
+import { buildHead, classifier, maskedLmHead, norm } from '../layers/encoder_heads.js';
 import { project } from '../layers/project.js';
 import { activation, add } from '../ops/index.js';
 import type { Architecture } from './architecture.js';
@@ -33,8 +33,8 @@ function build(m: EncoderBuilder): void {
     });
     m.hidden(i + 1, x);
   }
-  switch (m.head) {
-    case 'masked_lm':
+  buildHead(m, x, {
+    maskedLm: () =>
       maskedLmHead(m, x, table, {
         dense: 'vocab_transform',
         norm: 'vocab_layer_norm',
@@ -42,22 +42,12 @@ function build(m: EncoderBuilder): void {
         bias: ['vocab_projector.bias'],
         fn,
         eps,
-      });
-      break;
-    case 'sequence': {
+      }),
+    sequence: () => {
       const first = activation(project(m.weights, 'pre_classifier', m.first(x), hidden, bias), 'relu');
       classifier(m, first);
-      break;
-    }
-    case 'tokens':
-      classifier(m, x);
-      break;
-    case 'answer':
-      answerHead(m, x);
-      break;
-    case 'base':
-      m.output('last_hidden_state', x);
-  }
+    },
+  });
 }
 
 export const distilbert: Architecture = {

@@ -1,6 +1,6 @@
 import { dim } from '../graph/shape.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, firstRowClassifier, maskedLmHead } from '../layers/encoder_heads.js';
+import { buildHead, firstRowClassifier, maskedLmHead } from '../layers/encoder_heads.js';
 import { project } from '../layers/project.js';
 import type { Architecture } from './architecture.js';
 import { bertEmbeddings, bertLayers } from './bert.js';
@@ -20,8 +20,8 @@ function build(m: EncoderBuilder): void {
   );
   const start = narrow === wide ? embedded : project(w, 'embeddings_project', embedded, hidden, { bias: true });
   const x = bertLayers(m, w.at('encoder'), start); // (rows, hidden)
-  switch (m.head) {
-    case 'masked_lm':
+  buildHead(m, x, {
+    maskedLm: () =>
       maskedLmHead(m, x, table, {
         dense: 'generator_predictions.dense',
         norm: 'generator_predictions.LayerNorm',
@@ -29,20 +29,9 @@ function build(m: EncoderBuilder): void {
         bias: ['generator_lm_head.bias'],
         fn: 'gelu',
         eps: c.num('layer_norm_eps'),
-      });
-      break;
-    case 'sequence':
-      firstRowClassifier(m, x, 'gelu');
-      break;
-    case 'tokens':
-      classifier(m, x);
-      break;
-    case 'answer':
-      answerHead(m, x);
-      break;
-    case 'base':
-      m.output('last_hidden_state', x);
-  }
+      }),
+    sequence: () => firstRowClassifier(m, x, 'gelu'),
+  });
 }
 
 export const electra: Architecture = {

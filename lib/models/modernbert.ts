@@ -1,6 +1,6 @@
 import { dim } from '../graph/shape.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, maskedLmHead, norm } from '../layers/encoder_heads.js';
+import { buildHead, classifier, maskedLmHead, norm } from '../layers/encoder_heads.js';
 import { project } from '../layers/project.js';
 import { activation, add, gated, rope } from '../ops/index.js';
 import type { Architecture } from './architecture.js';
@@ -55,8 +55,8 @@ function build(m: EncoderBuilder): void {
       eps,
       normBias,
     );
-  switch (m.head) {
-    case 'masked_lm':
+  buildHead(m, last, {
+    maskedLm: () =>
       maskedLmHead(m, last, table, {
         dense: 'head.dense',
         denseBias: headBias,
@@ -66,23 +66,15 @@ function build(m: EncoderBuilder): void {
         bias: c.bool('decoder_bias') ? ['decoder.bias'] : [],
         fn: headFn,
         eps,
-      });
-      break;
-    case 'sequence': {
+      }),
+    sequence: () => {
       const mean = c.oneOf('classifier_pooling', ['cls', 'mean']) === 'mean';
       const pooled = mean ? m.pool(last, 'mean') : m.first(last); // (seqs, hidden)
       classifier(m, head(pooled as unknown as typeof last));
-      break;
-    }
-    case 'tokens':
-      classifier(m, head(last));
-      break;
-    case 'answer':
-      answerHead(m, head(last), 'classifier');
-      break;
-    case 'base':
-      m.output('last_hidden_state', last);
-  }
+    },
+    rows: () => head(last),
+    answer: 'classifier',
+  });
 }
 
 export const modernbert: Architecture = {

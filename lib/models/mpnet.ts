@@ -1,6 +1,6 @@
 import { dim } from '../graph/shape.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, firstRowClassifier, maskedLmHead, norm, pooler } from '../layers/encoder_heads.js';
+import { buildHead, firstRowClassifier, maskedLmHead, norm } from '../layers/encoder_heads.js';
 import { project } from '../layers/project.js';
 import { relativeBias } from '../layers/relative.js';
 import { activation, add } from '../ops/index.js';
@@ -41,23 +41,11 @@ function build(m: EncoderBuilder): void {
     });
     m.hidden(i + 1, x);
   }
-  switch (m.head) {
-    case 'masked_lm':
-      maskedLmHead(m, x, table, { ...robertaLmHead, eps });
-      break;
-    case 'sequence':
-      firstRowClassifier(m, x, 'tanh');
-      break;
-    case 'tokens':
-      classifier(m, x);
-      break;
-    case 'answer':
-      answerHead(m, x);
-      break;
-    case 'base':
-      m.output('last_hidden_state', x);
-      if (w.has('pooler.dense.weight')) m.output('pooler_output', pooler(m, w, x));
-  }
+  buildHead(m, x, {
+    maskedLm: () => maskedLmHead(m, x, table, { ...robertaLmHead, eps }),
+    sequence: () => firstRowClassifier(m, x, 'tanh'),
+    pooler: w,
+  });
 }
 
 export const mpnet: Architecture = {

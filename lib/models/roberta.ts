@@ -1,6 +1,6 @@
 import { dim } from '../graph/shape.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
-import { answerHead, classifier, firstRowClassifier, maskedLmHead, pooler } from '../layers/encoder_heads.js';
+import { buildHead, firstRowClassifier, maskedLmHead } from '../layers/encoder_heads.js';
 import type { Architecture } from './architecture.js';
 import { bertEmbeddings, bertLayers } from './bert.js';
 
@@ -22,23 +22,11 @@ function build(m: EncoderBuilder): void {
   const w = m.weights.atIfPresent('roberta');
   const { table, x: embedded } = bertEmbeddings(m, w.at('embeddings'), dim('hidden', c.int('hidden_size')));
   const x = bertLayers(m, w.at('encoder'), embedded); // (rows, hidden)
-  switch (m.head) {
-    case 'masked_lm':
-      maskedLmHead(m, x, table, { ...robertaLmHead, eps: c.num('layer_norm_eps') });
-      break;
-    case 'sequence':
-      firstRowClassifier(m, x, 'tanh');
-      break;
-    case 'tokens':
-      classifier(m, x);
-      break;
-    case 'answer':
-      answerHead(m, x);
-      break;
-    case 'base':
-      m.output('last_hidden_state', x);
-      if (w.has('pooler.dense.weight')) m.output('pooler_output', pooler(m, w, x));
-  }
+  buildHead(m, x, {
+    maskedLm: () => maskedLmHead(m, x, table, { ...robertaLmHead, eps: c.num('layer_norm_eps') }),
+    sequence: () => firstRowClassifier(m, x, 'tanh'),
+    pooler: w,
+  });
 }
 
 const heads = ['Model', 'ForMaskedLM', 'ForSequenceClassification', 'ForTokenClassification', 'ForQuestionAnswering'];

@@ -1,9 +1,8 @@
-import type { BuiltSeq2Seq } from '../engine/build.js';
-import { crossInputs, type SourceIds, type SourceText } from '../engine/encode_texts.js';
+import { addTexts, type SourceIds, type SourceText } from '../engine/encode_texts.js';
 import type { DecoderHost } from '../engine/host.js';
 import { type BlockCopy, type BlockTable, blocksFor } from '../engine/kv_blocks.js';
 import { packStep } from '../engine/step_inputs.js';
-import { AbortError, UnsupportedError } from '../errors.js';
+import { AbortError, ContextOverflowError, UnsupportedError } from '../errors.js';
 import { type Beam, type BeamOptions, BeamSearch } from '../generation/beam_search.js';
 import { type LogRules, logSoftmax, processLogProbs } from '../generation/log_processors.js';
 import type { GenerationDefaults } from '../weights/generation_config.js';
@@ -53,11 +52,7 @@ export function beamRequest(
 }
 
 /** Finished beams of one prompt, best first. Beams share KV blocks, which are copied when one of them writes. */
-export async function searchBeams(
-  host: DecoderHost,
-  whole: BuiltSeq2Seq | undefined,
-  request: BeamRequest,
-): Promise<readonly Beam[]> {
+export async function searchBeams(host: DecoderHost, request: BeamRequest): Promise<readonly Beam[]> {
   const { prompt, search, rules, signal } = request;
   const executable = await host.program(['logits']);
   const groups = host.built.groups.map((g) => g.name);
@@ -79,15 +74,8 @@ export async function searchBeams(
         logits: [beam.ids.length - cached - 1],
       }));
       const step = packStep(rows, copies, groups, blocksFor(running[0]!.ids.length));
-      if (text !== undefined && whole !== undefined) {
-        const cross = crossInputs(
-          rows.map(() => text),
-          rows.map((r) => r.ids.length),
-          1,
-        );
-        Object.assign(step.dims, cross.dims);
-        Object.assign(step.inputs, cross.inputs);
-      }
+      const shares = rows.map((r) => ({ sequence: { text }, rows: r.ids.length }));
+      if (text !== undefined) addTexts(step, shares, 1);
       const { outputs } = await executable.run(step.dims, step.inputs);
       const logits = outputs.logits as Float32Array;
       cached = running[0]!.ids.length;
@@ -99,7 +87,7 @@ export async function searchBeams(
       const forks = parents.map((parent) => tables[parent]!.fork(search.maxLength, cached));
       for (const table of tables) table.close();
       tables = forks.filter((table) => table !== undefined);
-      if (tables.length < forks.length) throw new Error('KV blocks: no room for the beams');
+      if (tables.length < forks.length) throw noRoom('the beams', search.beams, host);
     }
     return beams.finished;
   } finally {
@@ -108,9 +96,16 @@ export async function searchBeams(
   }
 }
 
+function noRoom(what: string, found: number, host: DecoderHost): ContextOverflowError {
+  const expected = `at most ${host.engine.blocks.capacity} KV blocks in all`;
+  return new ContextOverflowError(`${what} and what they share need more KV blocks than there are`, {
+    ...{ name: what === 'the beams' ? 'numBeams' : 'input_ids', expected, found },
+  });
+}
+
 async function openText(host: DecoderHost, source: SourceIds): Promise<SourceText> {
   const text = host.reader!.open(source);
-  if (text === undefined) throw new Error('KV blocks: no room for the text');
+  if (text === undefined) throw noRoom('the text', source.ids.length, host);
   await host.reader!.encode([text]);
   return text;
 }

@@ -10,7 +10,7 @@ import { type GenerationDefaults, readGenerationConfig } from '../weights/genera
 import type { Checkpoint } from '../weights/types.js';
 import { decoderStart } from './seq2seq_start.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
-import { beamRequest, searchBeams } from './trace_beams.js';
+import { type BeamRequest, beamRequest, searchBeams } from './trace_beams.js';
 import { readTraceRows } from './trace_inputs.js';
 import { checkIds } from './whole.js';
 
@@ -119,6 +119,13 @@ function padded(rows: readonly (readonly number[])[], pad: number): Sequences {
   return { shape: [rows.length, length], data };
 }
 
+async function beamRows(host: DecoderHost, requests: readonly BeamRequest[], pad: number): Promise<Sequences> {
+  const best: Beam[] = [];
+  for (const request of requests) best.push((await searchBeams(host, request))[0]!);
+  const rows = best.map((beam) => beam.ids);
+  return { ...padded(rows, pad), scores: Float32Array.from(best, (beam) => beam.score) };
+}
+
 async function generateRows(
   host: DecoderHost,
   prompts: readonly Int32Array[],
@@ -180,20 +187,13 @@ export async function traceSequences(
   try {
     if (numBeams > 1) {
       const forced = { bos: start?.forced === 1 ? start.ids[1] : undefined, eos: start?.forcedEos };
-      const best: Beam[] = [];
-      for (const [i, prompt] of prompts.entries()) {
+      const limits = { beams: numBeams, maxNewTokens: options.maxNewTokens, signal };
+      const requests = prompts.map((prompt, i) => {
         const ids = Array.from(start === undefined ? prompt : prompt.subarray(0, 1));
-        const limits = { beams: numBeams, maxNewTokens: options.maxNewTokens, signal };
-        best.push((await searchBeams(host, whole, beamRequest(ids, sources?.[i], read, forced, limits)))[0]!);
-      }
-      const fill = read.padTokenId || read.eosTokenIds[0] || 0; // as transformers has it: a padding id of 0 counts as none
-      return {
-        ...padded(
-          best.map((b) => b.ids),
-          fill,
-        ),
-        scores: Float32Array.from(best, (b) => b.score),
-      };
+        return beamRequest(ids, sources?.[i], read, forced, limits);
+      });
+      // As transformers has it, a padding id of 0 counts as none.
+      return await beamRows(host, requests, read.padTokenId || read.eosTokenIds[0] || 0);
     }
     const rows = await generateRows(host, prompts, resolve, sources);
     for (const row of start?.forcedEos === undefined ? [] : rows)
