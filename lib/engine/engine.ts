@@ -2,7 +2,8 @@ import { AbortError, DisposedError, NumericError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
-import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits } from './admission.js';
+import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits, sequencesOf } from './admission.js';
+import { BeamJob, tellBeams } from './beams.js';
 import type { BuiltDecoder } from './build.js';
 import { addTexts, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
@@ -154,7 +155,7 @@ export class Engine {
   #admit(): void {
     this.#starved = false;
     for (let request = this.#waiting[0]; request !== undefined; request = this.#waiting[0]) {
-      if (this.#slots + request.options.n > this.#limits.sequences) return;
+      if (this.#slots + sequencesOf(request) > this.#limits.sequences) return;
       const sequence = this.#start(request);
       this.#starved = sequence === undefined;
       if (sequence === undefined) return;
@@ -165,7 +166,8 @@ export class Engine {
 
   /** Running sequences, those that have yet to fork included. */
   get #slots(): number {
-    return this.#running.reduce((n, s) => n + this.#samplesOf(s), 0);
+    const of = (s: Sequence): number => (s.beams === undefined ? s.samples : s.index > 0 ? 0 : sequencesOf(s.request));
+    return this.#running.reduce((n, s) => n + of(s), 0);
   }
 
   /** Room for all completions in full, or nothing; the others fork from the first once the prompt is in. */
@@ -192,29 +194,35 @@ export class Engine {
       if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true });
     }
     const sequence = new Sequence(request, 0, table, ids, cached);
-    sequence.spare = extra;
-    if (request.source === undefined) return sequence;
-    sequence.text = this.#programs.reader?.open(request.source);
-    if (sequence.text !== undefined) return sequence;
-    this.blocks.unpromise(extra);
-    table.close();
-    return undefined;
+    if (request.source !== undefined) {
+      sequence.text = this.#programs.reader?.open(request.source);
+      if (sequence.text === undefined) {
+        this.blocks.unpromise(extra);
+        table.close();
+        return undefined;
+      }
+    }
+    if (request.options.beams === undefined) sequence.spare = extra;
+    else sequence.beams = new BeamJob(request, sequence, this.blocks, extra);
+    return sequence;
   }
 
   async #step(): Promise<void> {
     const sequences = this.#running;
     const unread = new Set(sequences.flatMap((s) => (s.text === undefined || s.text.encoded ? [] : [s.text])));
     if (unread.size > 0) await this.#programs.reader!.encode([...unread]);
-    for (const s of sequences) this.#switchRope(s);
+    const { ropeSwitch } = this.#built.builder;
+    for (const s of sequences) s.switchRope(ropeSwitch);
     const shares = planStep(sequences, this.#limits.stepRows, this.#limits.chunk);
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
-    let k = stepsPerCall(shares, this.#waiting.length, most, this.#built.builder.ropeSwitch);
+    let k = stepsPerCall(shares, this.#waiting.length, most, ropeSwitch);
     const copies: BlockCopy[] = [];
     let reach = 0;
     for (const { sequence: s, rows } of shares) {
       const end = s.cached + rows + k - 1;
       reach = Math.max(reach, end);
-      copies.push(...s.table.write(s.cached, Math.min(end, s.promptLength + s.request.options.maxTokens)));
+      const to = Math.min(end, s.promptLength + s.request.options.maxTokens);
+      copies.push(...(s.beams === undefined ? s.table.write(s.cached, to) : s.beams.write(s, to)));
     }
     // A call makes its copies in every step: a second one would undo what the first wrote.
     if (copies.length > 0) k = 1;
@@ -224,7 +232,7 @@ export class Engine {
         from: s.cached,
         ropeLength: s.decoding ? s.ids.length : s.prefillLength,
         blocks: s.table.blocks,
-        logits: samples ? Array.from({ length: this.#samplesOf(s) }, () => rows - 1) : [],
+        logits: samples ? Array.from({ length: s.samples }, () => rows - 1) : [],
       })),
       copies,
       this.#groups,
@@ -240,25 +248,14 @@ export class Engine {
     this.#running = this.#running.filter((s) => !s.done);
   }
 
-  /** n completions draw their first ids from the same row of logits. */
-  #samplesOf(s: Sequence): number {
-    return s.generated === 0 && s.index === 0 ? s.request.options.n : 1;
-  }
-
-  /** Longrope: past the switch all keys have other angles, so the whole sequence is taken in again. */
-  #switchRope(s: Sequence): void {
-    const limit = this.#built.builder.ropeSwitch;
-    if (limit === undefined || !s.decoding || s.ids.length <= limit || s.prefillLength > limit) return;
-    s.cached = 0;
-    s.prefillLength = s.ids.length;
-  }
-
   #fillTables(step: StepArrays, sampled: readonly Share[]): void {
     const rows: SampleRow[] = [];
     const remaining: number[] = [];
     for (const { sequence: s } of sampled) {
-      for (let i = 0; i < this.#samplesOf(s); i++) {
-        rows.push({ options: s.request.options, sampleIndex: s.index + i, promptLength: s.promptLength, mu: s.mu });
+      for (let i = 0; i < s.samples; i++) {
+        const { options } = s.request;
+        const candidates = s.beams?.wanted;
+        rows.push({ options, sampleIndex: s.index + i, promptLength: s.promptLength, mu: s.mu, candidates });
         remaining.push(s.remaining);
       }
     }
@@ -275,7 +272,7 @@ export class Engine {
     const vocab = this.#built.vocabSize;
     let row = 0;
     for (const { sequence: s } of sampled) {
-      for (let i = 0; i < this.#samplesOf(s); i++, row++) {
+      for (let i = 0; i < s.samples; i++, row++) {
         if (!s.done) this.#process(s, logits.subarray(row * vocab, (row + 1) * vocab));
       }
     }
@@ -293,13 +290,31 @@ export class Engine {
 
   #apply(shares: readonly Share[], sampled: readonly Share[], result: StepResult): void {
     for (const { sequence: s, rows } of shares) s.cached += rows;
-    const samples = sampled.reduce((n, s) => n + this.#samplesOf(s.sequence), 0);
+    const samples = sampled.reduce((n, s) => n + s.sequence.samples, 0);
     let sample = 0;
     for (const { sequence: s } of sampled) {
-      const count = this.#samplesOf(s);
+      const count = s.samples;
+      if (s.beams !== undefined) {
+        if (s.index === 0 && !s.done) this.#advance(s, s.beams, sample, samples, result);
+        sample++;
+        continue;
+      }
       const heirs = [s, ...this.#fork(s, count)];
       for (const [i, heir] of heirs.entries()) this.#take(heir, sample + i, samples, result);
       sample += count;
+    }
+  }
+
+  /** All beams of a search go on at once: their draws follow that of the first, from `sample` on. */
+  #advance(s: Sequence, beams: BeamJob, sample: number, samples: number, result: StepResult): void {
+    try {
+      const { running, finished } = beams.advance(result, sample, samples);
+      this.#running.push(...running);
+      if (finished === undefined) return;
+      this.#end(s, false);
+      tellBeams(s.request, finished);
+    } catch (error) {
+      this.#fail(s, error);
     }
   }
 
@@ -374,6 +389,7 @@ export class Engine {
   /** Frees a sequence's blocks, or leaves them to its session if the cache is `sound`. */
   #end(s: Sequence, sound: boolean): void {
     s.done = true;
+    if (s.beams?.close() === false) return;
     if (s.text !== undefined) this.#programs.reader?.close(s.text);
     this.blocks.unpromise(s.spare);
     s.spare = 0;

@@ -46,6 +46,10 @@ const functionRule: rule.Rule = (value, name) => {
   if (typeof value !== 'function') rule.refuse(name, 'a function', value);
 };
 
+const earlyStoppingRule: rule.Rule = (value, name) => {
+  if (typeof value !== 'boolean' && value !== 'never') rule.refuse(name, "true, false or 'never'", value);
+};
+
 const dryRules: Record<keyof DryOptions, rule.Rule> = {
   multiplier: rule.number({ min: 0, max: 100 }),
   base: rule.number({ min: 1, max: 16 }),
@@ -93,6 +97,11 @@ export const generateRules: Readonly<Record<keyof GenerateOptions, rule.Rule>> =
   ignoreEos: rule.boolean,
   echo: rule.boolean,
   signal: signalRule,
+  numBeams: rule.integer({ min: 1, max: 64 }),
+  lengthPenalty: rule.number({ min: -10, max: 10 }),
+  earlyStopping: earlyStoppingRule,
+  numBeamGroups: rule.integer({ min: 1, max: 64 }),
+  diversityPenalty: rule.number({ min: 0, max: 100 }),
 };
 
 export const defaultBreakers: readonly string[] = ['\n', ':', '"', '*'];

@@ -83,7 +83,21 @@ export interface SamplingOptions {
   readonly logitsProcessor?: LogitsProcessor | undefined;
 }
 
-export interface GenerateOptions extends SamplingOptions {
+/** Beam search as Hugging Face defines it; a checkpoint's own values hold for what is left open. */
+export interface BeamSearchOptions {
+  /** Beams, 1 to 64; more than 1: the best sequences are searched, and pieces come when the search is over. */
+  readonly numBeams?: number | undefined;
+  /** Scores are sums of log-probabilities over (new ids) ^ lengthPenalty; -10 to 10, default 1. */
+  readonly lengthPenalty?: number | undefined;
+  /** true: ends with numBeams finished sequences; false, the default: when a better one is unlikely; 'never': when there can be none. */
+  readonly earlyStopping?: boolean | 'never' | undefined;
+  /** Groups of beams that avoid each other's ids (Vijayakumar et al. 2018); divides numBeams, default 1. */
+  readonly numBeamGroups?: number | undefined;
+  /** What an id loses for each beam of the groups before that chose it in the same step; 0 to 100. */
+  readonly diversityPenalty?: number | undefined;
+}
+
+export interface GenerateOptions extends SamplingOptions, BeamSearchOptions {
   /** Most ids to generate; default: the checkpoint's, or what the context has left. 0 only with `echo`. */
   readonly maxTokens?: number | undefined;
   /** Ids that end a sequence are suppressed before this many were generated. */
@@ -92,7 +106,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[] | undefined;
   /** Ids that end the output, besides the checkpoint's. */
   readonly stopTokens?: readonly number[] | undefined;
-  /** Completions of the prompt, 1 to 128. */
+  /** Completions of the prompt, 1 to 128; with beams the best n of them. */
   readonly n?: number | undefined;
   /** true: log-probability of each generated id, from the raw logits; a number: also that many alternatives, up to 20. */
   readonly logprobs?: boolean | number | undefined;
@@ -104,6 +118,7 @@ export interface GenerateOptions extends SamplingOptions {
 }
 
 export {
+  type BeamSettings,
   type OptionContext,
   type OptionTexts,
   optionTexts,

@@ -28,6 +28,8 @@ export interface Completion {
   readonly finishReason: 'stop' | 'length';
   /** The stop string that ended it. */
   readonly stopString?: string;
+  /** Of a beam: the sum of its log-probabilities over (new ids) ^ lengthPenalty. */
+  readonly score?: number;
   readonly logprobs?: readonly TokenLogprob[];
 }
 
@@ -75,6 +77,7 @@ class Stream {
   /** Ids that the last piece did not hold yet. */
   reported = 0;
   reason: 'stop' | 'length' | undefined;
+  score: number | undefined;
 
   constructor(start: GenerationStart) {
     this.matcher = new StopMatcher(start.stop);
@@ -198,7 +201,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   }
 
   /** @internal */
-  finish(index: number, reason: FinishReason): void {
+  finish(index: number, reason: FinishReason, score?: number): void {
     if (this.#over) return;
     if (reason === 'aborted' || this.#left) {
       this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
@@ -206,6 +209,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     }
     const s = this.#streams[index]!;
     s.reason = reason;
+    s.score = score;
     if (s.matcher.stopped === undefined) {
       const { emit } = s.matcher.push(s.detokenizer?.flush() ?? '');
       const rest = emit + (s.matcher.stopped === undefined ? s.matcher.flush() : '');
@@ -255,6 +259,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
       ids: s.ids,
       finishReason: s.reason ?? 'stop',
       ...(s.matcher.stopped === undefined ? {} : { stopString: s.matcher.stopped }),
+      ...(s.score === undefined ? {} : { score: s.score }),
       ...(start.logprobs ? { logprobs: s.logprobs } : {}),
     };
   }

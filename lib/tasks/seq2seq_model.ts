@@ -37,7 +37,8 @@ export class Seq2SeqModel extends TextModel {
   override generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     return this.run(() => Promise.resolve(this.#start.ids), options, {
       source: () => this.#source(prompt),
-      ...(this.#start.forcedEos === undefined ? {} : { endsForced: true }),
+      forcedEos: this.#start.forcedEos,
+      forcedIds: this.#start.forced,
     });
   }
 

@@ -32,8 +32,10 @@ export interface RunOptions {
   readonly retained?: Retained | undefined;
   /** What an encoder-decoder reads; the prompt is then how the decoder begins. */
   readonly source?: (() => Promise<Int32Array>) | undefined;
-  /** A text of the greatest length ends with a forced id. */
-  readonly endsForced?: boolean;
+  /** A text of the greatest length ends with this id. */
+  readonly forcedEos?: number | undefined;
+  /** How many ids at the end of the prompt the decoder was forced to begin with. */
+  readonly forcedIds?: number | undefined;
 }
 
 /** A decoder with its tokenizer. Concurrent calls join one running batch. */
@@ -208,9 +210,11 @@ export class TextModel {
         promptLength: prompt.length,
       };
       const found = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
-      // The last id of the greatest length would be the forced end, which is not part of the text.
-      const maxTokens = more.endsForced === true ? Math.max(1, found.maxTokens - 1) : found.maxTokens;
-      const resolved = { ...found, maxTokens };
+      if (found.beams !== undefined && more.retained !== undefined)
+        throw new OptionError('a session takes no beams', { name: 'numBeams', hint: 'Give greedy: true' });
+      // The last id of the greatest length would be the forced end, which is not part of the text; beams score it.
+      const cut = more.forcedEos !== undefined && found.beams === undefined;
+      const resolved = cut ? { ...found, maxTokens: Math.max(1, found.maxTokens - 1) } : found;
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
@@ -233,6 +237,8 @@ export class TextModel {
         sink: generation,
         retained: more.retained,
         source: source && { ids: source },
+        forcedIds: more.forcedIds,
+        forcedEos: more.forcedEos,
       });
     }, options?.signal);
   }
