@@ -1,14 +1,18 @@
 /** Verdant runs transformers inside Node.js: typed model graphs, native kernels, continuous batching. */
 
+export type { StepTensor, StepTrace } from './engine/probe_step.js';
 export type { FinishReason } from './engine/sequence.js';
 export * from './errors.js';
 export type {
   DryOptions,
   GenerateOptions,
+  GenerationTrace,
+  HeadMask,
   LogitsProcessor,
   MirostatOptions,
   ProcessorContext,
   SamplingOptions,
+  Steering,
   XtcOptions,
 } from './generation/options.js';
 export { type PullOptions, type PullProgress, pull } from './hub/index.js';

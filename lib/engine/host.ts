@@ -6,7 +6,8 @@ import { defaultLimits, Engine, type EngineLimits } from './engine.js';
 import { KvBlocks } from './kv_blocks.js';
 import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
-import { outputProgram, samplerProgram, stepProgram } from './programs.js';
+import { type ProbeSpec, Probes } from './probes.js';
+import { outputProgram, probedProgram, samplerProgram, stepProgram } from './programs.js';
 
 export interface HostOptions extends MemoryOptions, DeviceOptions {
   /** Rows of a prompt that one step takes in; a cancelled prompt ends within one such chunk. Default 512. */
@@ -16,6 +17,9 @@ export interface HostOptions extends MemoryOptions, DeviceOptions {
   /** Decode steps of one native call when nothing else waits. Default 8. */
   readonly decodeSteps?: number | undefined;
 }
+
+/** Programs with probes that are kept ready. */
+const mostProbed = 16;
 
 /** A decoder on a device: its programs, made when first needed, and the engine that drives them. */
 export class DecoderHost {
@@ -28,6 +32,7 @@ export class DecoderHost {
   /** The encoder's side of an encoder-decoder. */
   readonly reader: TextReader | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
+  readonly #probes: Probes;
 
   private constructor(
     built: BuiltDecoder,
@@ -45,11 +50,12 @@ export class DecoderHost {
     this.compute = compute;
     this.reader = reader;
     const programs = {
-      step,
-      logits: () => this.program(['logits']),
+      program: (logits: boolean, probe: ProbeSpec | undefined) => this.#stepProgram(logits, probe),
       sampler: () => this.#once('sampler', () => samplerProgram(built)),
+      probeWidth: (name: string) => this.#probes.width(name),
       reader,
     };
+    this.#probes = new Probes(built.builder.graph);
     this.engine = new Engine(built, programs, new KvBlocks(plan.blocks), plan.maxContext, limits);
   }
 
@@ -86,9 +92,28 @@ export class DecoderHost {
     return this.#once(name, () => outputProgram(this.built, name, outputs, this.compute));
   }
 
+  /** The step, or the program that gives `outputs`, with what `spec` shows and changes. */
+  probed(outputs: readonly string[] | undefined, spec: ProbeSpec): Promise<Executable> {
+    const name = [`probed ${outputs?.join(' ') ?? 'step'}`, ...spec.shown, ...spec.changed.map((c) => `~${c}`)].join(
+      ' ',
+    );
+    const made = this.#once(name, () => probedProgram(this.built, this.#probes, outputs, spec, this.compute));
+    // The last used of them stay; where requests differ much in what they ask for, the others go.
+    this.#programs.delete(name);
+    this.#programs.set(name, made);
+    const probed = [...this.#programs.keys()].filter((key) => key.startsWith('probed '));
+    for (const old of probed.slice(0, -mostProbed)) this.#programs.delete(old);
+    return made;
+  }
+
   async dispose(): Promise<void> {
     await this.engine.dispose();
     await this.model.dispose();
+  }
+
+  async #stepProgram(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable> {
+    if (probe !== undefined) return this.probed(logits ? ['logits'] : undefined, probe);
+    return logits ? this.program(['logits']) : this.step;
   }
 
   #once(name: string, make: () => Program): Promise<Executable> {

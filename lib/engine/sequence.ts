@@ -2,6 +2,7 @@ import type { ResolvedOptions } from '../generation/options.js';
 import type { StepResult } from '../runtime/native.js';
 import type { SourceIds, SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
+import type { ResolvedProbe, StepTrace } from './probe_step.js';
 
 /** One sampled token as the engine reports it. */
 export interface SampledToken {
@@ -12,6 +13,8 @@ export interface SampledToken {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
   /** It is a stop id: it ends the sequence and is not part of the text. */
   readonly stop: boolean;
+  /** What the steps since the token before showed, where the request asks for it. */
+  readonly traces?: readonly StepTrace[];
 }
 
 /** What draw `at` of a native call made of `samples` draws a step gave. */
@@ -47,6 +50,8 @@ export interface Retained {
   table: BlockTable | undefined;
   /** Length that the rope angles of its prompt were computed for. */
   ropeLength: number;
+  /** Under which changes of the inside they were made. */
+  signature?: string;
   busy: boolean;
 }
 
@@ -61,6 +66,8 @@ export interface GenerationRequest {
   readonly retained?: Retained | undefined;
   /** What an encoder-decoder reads: `prompt` is then how the decoder begins. */
   readonly source?: SourceIds | undefined;
+  /** What it sees and changes of the inside. */
+  readonly probe?: ResolvedProbe | undefined;
 }
 
 /** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */
@@ -80,6 +87,8 @@ export class Sequence {
   spare = 0;
   /** What the encoder of an encoder-decoder reads for it, shared by all completions. */
   text: SourceText | undefined;
+  /** What was shown since the last token. */
+  traces: StepTrace[] = [];
   done = false;
 
   constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {

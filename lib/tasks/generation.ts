@@ -1,3 +1,4 @@
+import type { StepTrace } from '../engine/probe_step.js';
 import type { FinishReason, SampledToken, Sink } from '../engine/sequence.js';
 import { AbortError } from '../errors.js';
 import { StopMatcher } from '../generation/stopping.js';
@@ -19,6 +20,8 @@ export interface Piece {
   readonly ids: readonly number[];
   /** One entry per id, when `logprobs` was asked for. */
   readonly logprobs?: readonly TokenLogprob[];
+  /** What the steps that drew these ids showed, when `trace` was asked for: one per id, of a prompt one per chunk. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Completion {
@@ -29,6 +32,8 @@ export interface Completion {
   /** The stop string that ended it. */
   readonly stopString?: string;
   readonly logprobs?: readonly TokenLogprob[];
+  /** Those of all pieces, when `trace` was asked for. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Usage {
@@ -57,6 +62,7 @@ export interface GenerationStart {
   readonly n: number;
   readonly stop: readonly string[];
   readonly logprobs: boolean;
+  readonly traces?: boolean;
   readonly seed: bigint;
   readonly promptTokens: number;
   /** Text before the first piece (echo). */
@@ -69,11 +75,13 @@ export interface GenerationStart {
 class Stream {
   readonly ids: number[] = [];
   readonly logprobs: TokenLogprob[] = [];
+  readonly traces: StepTrace[] = [];
   readonly matcher: StopMatcher;
   readonly detokenizer: DetokenizerStream | undefined;
   text = '';
   /** Ids that the last piece did not hold yet. */
   reported = 0;
+  reportedTraces = 0;
   reason: 'stop' | 'length' | undefined;
 
   constructor(start: GenerationStart) {
@@ -189,6 +197,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     this.#first ??= this.#last;
     s.ids.push(token.id);
     if (this.#start?.logprobs === true) s.logprobs.push({ id: token.id, logprob: token.logprob, top: token.top });
+    if (token.traces !== undefined) s.traces.push(...token.traces);
     const silent = token.stop || this.#start?.hasText(token.id) !== true;
     const text = silent ? '' : (s.detokenizer?.push(token.id) ?? '');
     const { emit, stopped } = s.matcher.push(text);
@@ -238,8 +247,15 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     const from = s.reported;
     s.reported = s.ids.length;
     s.text += text;
-    const piece: Piece = { index, text, ids: s.ids.slice(from) };
-    this.#pieces.push(this.#start?.logprobs === true ? { ...piece, logprobs: s.logprobs.slice(from) } : piece);
+    const fromTrace = s.reportedTraces;
+    s.reportedTraces = s.traces.length;
+    this.#pieces.push({
+      index,
+      text,
+      ids: s.ids.slice(from),
+      ...(this.#start?.logprobs === true ? { logprobs: s.logprobs.slice(from) } : {}),
+      ...(this.#start?.traces === true ? { traces: s.traces.slice(fromTrace) } : {}),
+    });
     this.#wake();
   }
 
@@ -256,6 +272,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
       finishReason: s.reason ?? 'stop',
       ...(s.matcher.stopped === undefined ? {} : { stopString: s.matcher.stopped }),
       ...(start.logprobs ? { logprobs: s.logprobs } : {}),
+      ...(start.traces === true ? { traces: s.traces } : {}),
     };
   }
 }

@@ -1,4 +1,5 @@
 import type { DecoderHost } from '../engine/host.js';
+import { specOf } from '../engine/probe_step.js';
 import { stepProgram } from '../engine/programs.js';
 import type { Retained } from '../engine/sequence.js';
 import { DisposedError, InputError, OptionError, TemplateError, UnsupportedError } from '../errors.js';
@@ -13,6 +14,7 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { Generation } from './generation.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
+import { resolveProbe } from './probe_options.js';
 import { Session } from './session.js';
 import { checkIds, runWhole } from './whole.js';
 
@@ -211,12 +213,16 @@ export class TextModel {
       // The last id of the greatest length would be the forced end, which is not part of the text.
       const maxTokens = more.endsForced === true ? Math.max(1, found.maxTokens - 1) : found.maxTokens;
       const resolved = { ...found, maxTokens };
+      const probe = resolveProbe(options, this.host.built);
+      // Here, so that what may go wrong with it is this request's own.
+      if (probe !== undefined) await this.host.probed(undefined, specOf(probe));
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
         n,
         stop: resolved.stop,
         logprobs: resolved.logprobs,
+        traces: probe?.trace !== undefined,
         seed: resolved.seed,
         promptTokens: (source ?? prompt).length,
         lead: resolved.echo ? (this.tokenizer?.decode(prompt.filter(hasText), { skipSpecial: true }) ?? '') : '',
@@ -233,6 +239,7 @@ export class TextModel {
         sink: generation,
         retained: more.retained,
         source: source && { ids: source },
+        probe,
       });
     }, options?.signal);
   }
