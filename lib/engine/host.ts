@@ -7,6 +7,7 @@ import { KvBlocks } from './kv_blocks.js';
 import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { type ProbeSpec, Probes } from './probes.js';
+import { ProgramCache } from './program_cache.js';
 import { outputProgram, probedProgram, samplerProgram, stepProgram } from './programs.js';
 
 export interface HostOptions extends MemoryOptions, DeviceOptions {
@@ -17,9 +18,6 @@ export interface HostOptions extends MemoryOptions, DeviceOptions {
   /** Decode steps of one native call when nothing else waits. Default 8. */
   readonly decodeSteps?: number | undefined;
 }
-
-/** Programs with probes that are kept ready. */
-const mostProbed = 16;
 
 /** A decoder on a device: its programs, made when first needed, and the engine that drives them. */
 export class DecoderHost {
@@ -32,6 +30,7 @@ export class DecoderHost {
   /** The encoder's side of an encoder-decoder. */
   readonly reader: TextReader | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
+  readonly #probed: ProgramCache;
   readonly #probes: Probes;
 
   private constructor(
@@ -55,6 +54,7 @@ export class DecoderHost {
       probeWidth: (name: string) => this.#probes.width(name),
       reader,
     };
+    this.#probed = new ProgramCache(model);
     this.#probes = new Probes(built.builder.graph);
     this.engine = new Engine(built, programs, new KvBlocks(plan.blocks), plan.maxContext, limits);
   }
@@ -78,7 +78,10 @@ export class DecoderHost {
     };
     try {
       const encode = whole === undefined ? undefined : await model.compile(encodeProgram(whole, options.compute));
-      const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows);
+      const shown = new ProgramCache(model);
+      const show = (outputs: readonly string[]): Promise<Executable> =>
+        shown.get(outputs.join(' '), () => encodeProgram(whole!, options.compute, outputs));
+      const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows, show);
       return new DecoderHost(built, plan, model, executable, limits, options.compute, reader);
     } catch (error) {
       await model.dispose();
@@ -94,16 +97,8 @@ export class DecoderHost {
 
   /** The step, or the program that gives `outputs`, with what `spec` shows and changes. */
   probed(outputs: readonly string[] | undefined, spec: ProbeSpec): Promise<Executable> {
-    const name = [`probed ${outputs?.join(' ') ?? 'step'}`, ...spec.shown, ...spec.changed.map((c) => `~${c}`)].join(
-      ' ',
-    );
-    const made = this.#once(name, () => probedProgram(this.built, this.#probes, outputs, spec, this.compute));
-    // The last used of them stay; where requests differ much in what they ask for, the others go.
-    this.#programs.delete(name);
-    this.#programs.set(name, made);
-    const probed = [...this.#programs.keys()].filter((key) => key.startsWith('probed '));
-    for (const old of probed.slice(0, -mostProbed)) this.#programs.delete(old);
-    return made;
+    const name = [outputs?.join(' ') ?? 'step', '+', ...spec.shown, ...spec.changed.map((c) => `~${c}`)].join(' ');
+    return this.#probed.get(name, () => probedProgram(this.built, this.#probes, outputs, spec, this.compute));
   }
 
   async dispose(): Promise<void> {

@@ -50,6 +50,13 @@ export function shownBy(trace: ResolvedTrace): string[] {
   ];
 }
 
+/** Changes that act on all rows of a step. */
+export function fillChanges(step: StepArrays, changes: ReadonlyMap<string, Float32Array>): void {
+  step.dims.probes = 1;
+  step.inputs.probe_rows = new Int32Array(step.dims.rows!);
+  for (const [name, change] of changes) step.inputs[changeInput(name)] = change;
+}
+
 /** What a program for this request alone would be. */
 export function specOf(probe: ResolvedProbe): ProbeSpec {
   const shown = probe.trace === undefined ? [] : shownBy(probe.trace);

@@ -141,7 +141,7 @@ export class TextModel {
   async trace(prompt: Prompt, request: TraceRequest = {}): Promise<Trace> {
     this.#check();
     const ids = this.#own(await this.encode(prompt), 'prompt');
-    return traceIds(this.host, ids, request);
+    return traceIds(this.host, ids, request, this.tokenizer);
   }
 
   /** The program of the main path as text. */
