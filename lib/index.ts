@@ -1,14 +1,18 @@
 /** Verdant runs transformers inside Node.js: typed model graphs, native kernels, continuous batching. */
 
+export type { StepTensor, StepTrace } from './engine/probe_step.js';
 export type { FinishReason } from './engine/sequence.js';
 export * from './errors.js';
 export type {
   DryOptions,
   GenerateOptions,
+  GenerationTrace,
+  HeadMask,
   LogitsProcessor,
   MirostatOptions,
   ProcessorContext,
   SamplingOptions,
+  Steering,
   XtcOptions,
 } from './generation/options.js';
 export { type PullOptions, type PullProgress, pull } from './hub/index.js';
@@ -30,7 +34,8 @@ export type {
   TokenLogprob,
   Usage,
 } from './tasks/generation.js';
-export type { Trace, TraceRequest } from './tasks/inspect_layers.js';
+export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
+export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
 export { builtInModel, type LoadOptions, load, type Task, type TaskModels, type TaskOptions } from './tasks/load.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';

@@ -79,9 +79,15 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
 
 /**
  * How much of the cache a session can use again: at least one id must be taken in, so that there are logits. `limit`:
- * length above which rope angles depend on the length.
+ * length above which rope angles depend on the length; `signature`: of the changes that the request makes.
  */
-export function commonPrefix(kept: Retained, ids: readonly number[], limit: number | undefined): number {
+export function commonPrefix(
+  kept: Retained,
+  ids: readonly number[],
+  limit: number | undefined,
+  signature: string,
+): number {
+  if ((kept.signature ?? '') !== signature) return 0;
   if (limit !== undefined && Math.max(ids.length, kept.ropeLength) > limit) return 0;
   let n = 0;
   while (n < kept.ids.length && n < ids.length - 1 && kept.ids[n] === ids[n]) n++;

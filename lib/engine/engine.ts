@@ -8,6 +8,8 @@ import type { BuiltDecoder } from './build.js';
 import { addTexts, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
+import { ProbeStep } from './probe_step.js';
+import type { ProbeSpec } from './probes.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
 import { type FinishReason, type GenerationRequest, type SampledToken, Sequence, sampledToken } from './sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
@@ -28,11 +30,13 @@ export const defaultLimits: EngineLimits = { stepRows: 512, chunk: 512, sequence
 /** Milliseconds that one native call should take at most when it takes several decode steps. */
 const callTarget = 20;
 
-/** The programs that the engine drives; the last two are made when the first request needs them. */
+/** The programs that the engine drives; all but the step are made when the first request needs them. */
 export interface EnginePrograms {
-  readonly step: Executable;
-  logits(): Promise<Executable>;
+  /** The step, or with `logits` the one that gives them, with `probe` in it. */
+  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable>;
   sampler(): Promise<Executable>;
+  /** Columns of what changes a value. */
+  probeWidth(name: string): number;
   /** Of an encoder-decoder. */
   readonly reader?: TextReader | undefined;
 }
@@ -176,13 +180,14 @@ export class Engine {
     const ids = Array.from(request.prompt);
     const extra = forkBlocks(request, this.#built.builder.ropeSwitch);
     const kept = request.retained;
+    const signature = request.probe?.signature ?? '';
     let cached = 0;
     let table = kept?.table;
     if (kept !== undefined && table !== undefined) {
-      cached = commonPrefix(kept, ids, this.#built.ropeLimit);
+      cached = commonPrefix(kept, ids, this.#built.ropeLimit, signature);
       table.truncate(cached);
       kept.ids.length = cached;
-      kept.busy = true;
+      Object.assign(kept, { busy: true, signature });
       if (!this.pool.claim(table, total, cached, extra)) {
         table.truncate(cached);
         kept.busy = false;
@@ -191,7 +196,7 @@ export class Engine {
     } else {
       table = this.pool.open(total, extra);
       if (table === undefined) return undefined;
-      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true });
+      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true, signature });
     }
     const sequence = new Sequence(request, 0, table, ids, cached);
     if (request.source !== undefined) {
@@ -215,6 +220,7 @@ export class Engine {
     for (const s of sequences) s.switchRope(ropeSwitch);
     const shares = planStep(sequences, this.#limits.stepRows, this.#limits.chunk);
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
+    const probe = ProbeStep.of(shares);
     let k = stepsPerCall(shares, this.#waiting.length, most, ropeSwitch);
     const copies: BlockCopy[] = [];
     let reach = 0;
@@ -224,8 +230,8 @@ export class Engine {
       const to = Math.min(end, s.promptLength + s.request.options.maxTokens);
       copies.push(...(s.beams === undefined ? s.table.write(s.cached, to) : s.beams.write(s, to)));
     }
-    // A call makes its copies in every step: a second one would undo what the first wrote.
-    if (copies.length > 0) k = 1;
+    // A call makes its copies in every step: a second one would undo what the first wrote. It shows one step.
+    if (copies.length > 0 || probe?.shows === true) k = 1;
     const step = packStep(
       shares.map(({ sequence: s, rows, samples }) => ({
         ids: s.ids.slice(s.cached, s.cached + rows),
@@ -241,9 +247,11 @@ export class Engine {
     const sampled = shares.filter((s) => s.samples);
     if (this.#programs.reader !== undefined) addTexts(step, shares, k);
     this.#fillTables(step, sampled);
+    probe?.fill(step, this.#programs.probeWidth);
     const started = performance.now();
-    const result = await this.#run(step, sampled, k);
+    const result = await this.#run(step, sampled, k, probe);
     this.#stepMs = 0.7 * this.#stepMs + 0.3 * ((performance.now() - started) / Math.max(1, result.steps));
+    if (probe?.shows === true) probe.read(result.outputs);
     this.#apply(shares, sampled, result);
     this.#running = this.#running.filter((s) => !s.done);
   }
@@ -264,10 +272,11 @@ export class Engine {
     Object.assign(step.inputs, this.#tables.inputs, { remaining: Int32Array.from(remaining) });
   }
 
-  async #run(step: StepArrays, sampled: readonly Share[], k: number): Promise<StepResult> {
-    if (!sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined))
-      return this.#programs.step.run(step.dims, step.inputs, k);
-    const { outputs } = await (await this.#programs.logits()).run(step.dims, step.inputs);
+  async #run(step: StepArrays, sampled: readonly Share[], k: number, probe?: ProbeStep): Promise<StepResult> {
+    const processed = sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined);
+    const program = await this.#programs.program(processed, probe?.spec);
+    if (!processed) return program.run(step.dims, step.inputs, k);
+    const { outputs } = await program.run(step.dims, step.inputs);
     const logits = outputs.logits as Float32Array;
     const vocab = this.#built.vocabSize;
     let row = 0;
@@ -277,7 +286,7 @@ export class Engine {
       }
     }
     const result = await (await this.#programs.sampler()).run(step.dims, { ...step.inputs, logits });
-    return { ...result, status: new Int32Array(0) };
+    return { ...result, outputs: { ...outputs, ...result.outputs }, status: new Int32Array(0) };
   }
 
   #process(s: Sequence, logits: Float32Array): void {
@@ -331,6 +340,7 @@ export class Engine {
       const fork = new Sequence(s.request, i, table, [...s.ids], s.cached);
       fork.prefillLength = s.prefillLength;
       fork.text = s.text;
+      fork.traces = [...s.traces];
       if (s.text !== undefined) s.text.users++;
       forks.push(fork);
       this.#running.push(fork);
@@ -352,7 +362,7 @@ export class Engine {
       }
       s.ids.push(id);
       s.mu = mu![at]!;
-      const token = sampledToken(result, at, samples, s.request.options);
+      const token = { ...sampledToken(result, at, samples, s.request.options), traces: s.traces.splice(0) };
       const ended = this.#tell(s, token);
       if (token.stop || ended) this.#finish(s, 'stop');
       else if (s.remaining <= 0) this.#finish(s, 'length');

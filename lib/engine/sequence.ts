@@ -3,6 +3,7 @@ import type { StepResult } from '../runtime/native.js';
 import type { BeamJob } from './beams.js';
 import type { SourceIds, SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
+import type { ResolvedProbe, StepTrace } from './probe_step.js';
 
 /** One sampled token as the engine reports it. */
 export interface SampledToken {
@@ -13,6 +14,8 @@ export interface SampledToken {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
   /** It is a stop id: it ends the sequence and is not part of the text. */
   readonly stop: boolean;
+  /** What the steps since the token before showed, where the request asks for it. */
+  readonly traces?: readonly StepTrace[];
 }
 
 /** What draw `at` of a native call made of `samples` draws a step gave. */
@@ -49,6 +52,8 @@ export interface Retained {
   table: BlockTable | undefined;
   /** Length that the rope angles of its prompt were computed for. */
   ropeLength: number;
+  /** Under which changes of the inside they were made. */
+  signature?: string;
   busy: boolean;
 }
 
@@ -67,6 +72,8 @@ export interface GenerationRequest {
   readonly forcedIds?: number | undefined;
   /** The id that a beam of the greatest length ends with (forced_eos_token_id). */
   readonly forcedEos?: number | undefined;
+  /** What it sees and changes of the inside. */
+  readonly probe?: ResolvedProbe | undefined;
 }
 
 /** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */
@@ -88,6 +95,8 @@ export class Sequence {
   text: SourceText | undefined;
   /** The search that this is a beam of. */
   beams: BeamJob | undefined;
+  /** What was shown since the last token. */
+  traces: StepTrace[] = [];
   done = false;
 
   constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {

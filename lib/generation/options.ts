@@ -97,6 +97,38 @@ export interface BeamSearchOptions {
   readonly diversityPenalty?: number | undefined;
 }
 
+/** What a generation shows of each step; layers and heads by number, from 0. */
+export interface GenerationTrace {
+  /** Maps of the decoder's own attention after softmax: true for all layers, or their numbers. */
+  readonly attentions?: boolean | readonly number[] | undefined;
+  /** Maps over the text that an encoder-decoder reads. */
+  readonly crossAttentions?: boolean | readonly number[] | undefined;
+  /** Hidden states as Hugging Face counts them: 0 enters the first layer, the last has passed the final norm. */
+  readonly hiddenStates?: boolean | readonly number[] | undefined;
+  /** Only these heads of the maps; default: all. */
+  readonly heads?: readonly number[] | undefined;
+  /** Rows of the whole prompt; default: only of its last token, which the first id is drawn from. */
+  readonly prompt?: boolean | undefined;
+}
+
+/** A vector that is added to hidden state `layer` of every token, prompt too (Turner et al. 2023). */
+export interface Steering {
+  /** Numbered like hidden states: N is what enters layer N, the greatest what enters the head. */
+  readonly layer: number;
+  /** (hidden) */
+  readonly vector: Float32Array | readonly number[];
+  /** Factor, default 1. */
+  readonly scale?: number | undefined;
+}
+
+/** Heads of a layer whose results become zero, for every token. */
+export interface HeadMask {
+  readonly layer: number;
+  readonly heads: readonly number[];
+  /** 'cross': of an encoder-decoder's attention to the text; default 'self'. */
+  readonly attention?: 'self' | 'cross' | undefined;
+}
+
 export interface GenerateOptions extends SamplingOptions, BeamSearchOptions {
   /** Most ids to generate; default: the checkpoint's, or what the context has left. 0 only with `echo`. */
   readonly maxTokens?: number | undefined;
@@ -114,6 +146,11 @@ export interface GenerateOptions extends SamplingOptions, BeamSearchOptions {
   readonly ignoreEos?: boolean | undefined;
   /** The prompt is part of the output. */
   readonly echo?: boolean | undefined;
+  /** Attention maps and hidden states of each step, in `traces` of pieces and completions. */
+  readonly trace?: GenerationTrace | undefined;
+  /** Up to 64; at one layer they add up. */
+  readonly steer?: readonly Steering[] | undefined;
+  readonly maskHeads?: readonly HeadMask[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

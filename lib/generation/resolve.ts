@@ -203,7 +203,7 @@ function resolveMode(o: GenerateOptions, d: GenerationDefaults): Mode {
 }
 
 /** Options that have no meaning for beams, or none that is built. */
-const kNotBeams = ['logprobs', 'logitsProcessor', 'stop', 'dry', 'xtc', 'mirostat'] as const;
+const kNotBeams = ['trace', 'logprobs', 'logitsProcessor', 'stop', 'dry', 'xtc', 'mirostat'] as const;
 
 /**
  * Beams that the caller asks for, or the checkpoint where the caller chose neither greedy nor sampling. Sampled beams

@@ -1,3 +1,4 @@
+import type { StepTrace } from '../engine/probe_step.js';
 import type { FinishReason, SampledToken, Sink } from '../engine/sequence.js';
 import { AbortError } from '../errors.js';
 import { StopMatcher } from '../generation/stopping.js';
@@ -19,6 +20,8 @@ export interface Piece {
   readonly ids: readonly number[];
   /** One entry per id, when `logprobs` was asked for. */
   readonly logprobs?: readonly TokenLogprob[];
+  /** What the steps that drew these ids showed, when `trace` was asked for: one per id, of a prompt one per chunk. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Completion {
@@ -31,6 +34,8 @@ export interface Completion {
   /** Of a beam: the sum of its log-probabilities over (new ids) ^ lengthPenalty. */
   readonly score?: number;
   readonly logprobs?: readonly TokenLogprob[];
+  /** Those of all pieces, when `trace` was asked for. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Usage {
@@ -59,6 +64,7 @@ export interface GenerationStart {
   readonly n: number;
   readonly stop: readonly string[];
   readonly logprobs: boolean;
+  readonly traces?: boolean;
   readonly seed: bigint;
   readonly promptTokens: number;
   /** Text before the first piece (echo). */
@@ -71,11 +77,13 @@ export interface GenerationStart {
 class Stream {
   readonly ids: number[] = [];
   readonly logprobs: TokenLogprob[] = [];
+  readonly traces: StepTrace[] = [];
   readonly matcher: StopMatcher;
   readonly detokenizer: DetokenizerStream | undefined;
   text = '';
   /** Ids that the last piece did not hold yet. */
   reported = 0;
+  reportedTraces = 0;
   reason: 'stop' | 'length' | undefined;
   score: number | undefined;
 
@@ -192,6 +200,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     this.#first ??= this.#last;
     s.ids.push(token.id);
     if (this.#start?.logprobs === true) s.logprobs.push({ id: token.id, logprob: token.logprob, top: token.top });
+    if (token.traces !== undefined) s.traces.push(...token.traces);
     const silent = token.stop || this.#start?.hasText(token.id) !== true;
     const text = silent ? '' : (s.detokenizer?.push(token.id) ?? '');
     const { emit, stopped } = s.matcher.push(text);
@@ -242,8 +251,15 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     const from = s.reported;
     s.reported = s.ids.length;
     s.text += text;
-    const piece: Piece = { index, text, ids: s.ids.slice(from) };
-    this.#pieces.push(this.#start?.logprobs === true ? { ...piece, logprobs: s.logprobs.slice(from) } : piece);
+    const fromTrace = s.reportedTraces;
+    s.reportedTraces = s.traces.length;
+    this.#pieces.push({
+      index,
+      text,
+      ids: s.ids.slice(from),
+      ...(this.#start?.logprobs === true ? { logprobs: s.logprobs.slice(from) } : {}),
+      ...(this.#start?.traces === true ? { traces: s.traces.slice(fromTrace) } : {}),
+    });
     this.#wake();
   }
 
@@ -261,6 +277,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
       ...(s.matcher.stopped === undefined ? {} : { stopString: s.matcher.stopped }),
       ...(s.score === undefined ? {} : { score: s.score }),
       ...(start.logprobs ? { logprobs: s.logprobs } : {}),
+      ...(start.traces === true ? { traces: s.traces } : {}),
     };
   }
 }
