@@ -71,6 +71,13 @@ export function weightText(w: WeightExpr): string {
   if (w.kind === 'file') return `${size} file ${w.tensor}`;
   if (w.kind === 'bytes') return `${size} bytes`;
   if (w.kind === 'random') return `${size} random(seed ${w.seed}, std ${w.std})`;
-  const extra = w.kind === 'slice' ? ` from ${w.begin}` : w.kind === 'permute_rows' ? ` heads ${w.heads}` : '';
+  const extra =
+    w.kind === 'slice'
+      ? ` from ${w.begin}`
+      : w.kind === 'permute_rows'
+        ? ` heads ${w.heads}`
+        : w.kind === 'taps'
+          ? ` ${w.kernel}`
+          : '';
   return `${size} ${w.kind}${extra}(${w.of.map(weightText).join(', ')})`;
 }

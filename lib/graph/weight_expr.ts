@@ -20,6 +20,8 @@ export type WeightExpr = { readonly dtype: WeightDType; readonly rows: number; r
   | { readonly kind: 'transpose' | 'concat_rows' | 'cast'; readonly of: readonly WeightExpr[] }
   | { readonly kind: 'slice'; readonly of: readonly WeightExpr[]; readonly begin: number }
   | { readonly kind: 'permute_rows'; readonly of: readonly WeightExpr[]; readonly heads: number }
+  | { readonly kind: 'taps'; readonly of: readonly WeightExpr[]; readonly kernel: number }
+  | { readonly kind: 'weight_norm'; readonly of: readonly WeightExpr[] }
 );
 
 /** (rows, cols) → (cols, rows); only for unblocked types. GPT-2 stores its Conv1D weights as (in, out). */
@@ -57,6 +59,28 @@ export function permuteRows(of: WeightExpr, heads: number): WeightExpr {
       found: of.rows,
     });
   return { kind: 'permute_rows', dtype: of.dtype, rows: of.rows, cols: of.cols, of: [of], heads };
+}
+
+/** A convolution (out, in, kernel) as it is stored, (out, in · kernel), for `conv1d`: (out, kernel · in). */
+export function taps(of: WeightExpr, kernel: number): WeightExpr {
+  if (weightDTypes[of.dtype].block !== 1) throw new GraphError(`the taps of a ${of.dtype} matrix cannot be reordered`);
+  if (of.cols % kernel !== 0)
+    throw new GraphError('columns of a convolution', { expected: `a multiple of ${kernel}`, found: of.cols });
+  return { kind: 'taps', dtype: of.dtype, rows: of.rows, cols: of.cols, of: [of], kernel };
+}
+
+/**
+ * torch.nn.utils.weight_norm with dim 2: v (out, in · kernel), g (1, kernel) → v · g / |v| per tap, the norm over out and
+ * in; f32 (Salimans & Kingma 2016).
+ */
+export function weightNorm(v: WeightExpr, g: WeightExpr): WeightExpr {
+  if (g.rows !== 1 || v.cols % g.cols !== 0)
+    throw new GraphError('weight norm', {
+      expected: `a factor for each of the taps of ${v.cols} columns`,
+      found: g.cols,
+    });
+  const parts = [v, g].map((e) => (e.dtype === 'f32' ? e : cast(e, 'f32')));
+  return { kind: 'weight_norm', dtype: 'f32', rows: v.rows, cols: v.cols, of: parts };
 }
 
 /** The same numbers in another stored type; blocks lie along the columns. */

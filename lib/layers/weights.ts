@@ -2,7 +2,16 @@ import { TensorMissingError, TensorShapeError, TensorUnusedError, UnsupportedErr
 import { isWeightDType, type WeightDType } from '../graph/dtype.js';
 import type { Graph, Weight } from '../graph/graph.js';
 import type { Dim } from '../graph/shape.js';
-import { cast, concatRows, permuteRows, sliceRows, transpose, type WeightExpr } from '../graph/weight_expr.js';
+import {
+  cast,
+  concatRows,
+  permuteRows,
+  sliceRows,
+  taps as tapsOf,
+  transpose,
+  type WeightExpr,
+  weightNorm,
+} from '../graph/weight_expr.js';
 
 /** One tensor of a checkpoint as a source can give it. */
 export interface SourceTensor {
@@ -176,6 +185,36 @@ export class Weights {
     });
   }
 
+  /** A convolution that is stored as (out, in / groups, kernel), for `conv1d`: (out, kernel · in / groups); never quantised. */
+  conv<O extends string, T extends string>(name: string, out: Dim<O>, into: number, taps: Dim<T>): Weight<[O, T]> {
+    const full = this.#full(name);
+    return this.#remember<[O, T]>(full, [out, taps], {}, () => {
+      const [rows, cols] = [out.size ?? 0, taps.size ?? 0];
+      const expr = this.#stored(full, [rows, into, cols / into], rows, cols);
+      return this.#packed(full, tapsOf(expr, cols / into), true);
+    });
+  }
+
+  /**
+   * The same with weight norm over each tap: `names` of the directions (out, in / groups, kernel) and of the lengths
+   * (1, 1, kernel).
+   */
+  normedConv<O extends string, T extends string>(
+    names: { readonly v: string; readonly g: string },
+    out: Dim<O>,
+    into: number,
+    taps: Dim<T>,
+  ): Weight<[O, T]> {
+    const full = this.#full(names.v);
+    return this.#remember<[O, T]>(full, [out, taps], {}, () => {
+      const [rows, cols] = [out.size ?? 0, taps.size ?? 0];
+      const kernel = cols / into;
+      const v = this.#stored(full, [rows, into, kernel], rows, cols);
+      const g = this.#stored(this.#full(names.g), [1, 1, kernel], 1, kernel);
+      return this.#packed(full, tapsOf(weightNorm(v, g), kernel), true);
+    });
+  }
+
   /** A table (rows of `from`, cols) that `make` spreads out to (rows of `to`, cols); read in f32, never quantised. */
   derived<T extends string, C extends string>(
     name: string,
@@ -213,6 +252,12 @@ export class Weights {
         hint: 'Ignoring weights would give silently wrong results',
       },
     );
+  }
+
+  /** A tensor of this shape, as a matrix. */
+  #stored(full: string, shape: readonly number[], rows: number, cols: number): WeightExpr {
+    const tensor = this.#find(full, shape);
+    return tensor.expr(this.#dtype(full, tensor), rows, cols);
   }
 
   #matrix(full: string, size: number, cols: number, options: MatrixOptions): WeightExpr {

@@ -1,9 +1,11 @@
 import { attentionInfo } from './attention.js';
 import { concatInfo } from './concat.js';
+import { conv1dInfo } from './conv1d.js';
 import { copyBlocksInfo } from './copy_blocks.js';
 import { activationInfo, addInfo, gatedInfo, mulInfo, scaleInfo, softcapInfo } from './elementwise.js';
 import { embedInfo } from './embed.js';
 import { gatherRowsInfo } from './gather_rows.js';
+import { groupNormInfo } from './group_norm.js';
 import { kvWriteInfo, tokenWriteInfo } from './kv_write.js';
 import { layerNormInfo } from './layer_norm.js';
 import { linearInfo } from './linear.js';
@@ -45,6 +47,8 @@ export const opList: readonly OpInfo[] = [
   tokenLogprobInfo,
   poolInfo,
   moeInfo,
+  conv1dInfo,
+  groupNormInfo,
 ];
 
 export {
@@ -56,10 +60,12 @@ export {
   rowAttention,
 } from './attention.js';
 export { concat } from './concat.js';
+export { type Conv1dOptions, type ConvBounds, conv1d } from './conv1d.js';
 export { copyBlocks } from './copy_blocks.js';
 export { type Activation, activation, activations, add, gated, mul, scale, softcap } from './elementwise.js';
 export { embed } from './embed.js';
 export { gatherRows } from './gather_rows.js';
+export { groupNorm } from './group_norm.js';
 export { type CachePlace, type KvWriteOptions, kvWrite, tokenWrite } from './kv_write.js';
 export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "core/error.h"
@@ -202,16 +203,82 @@ class CastRows final : public Reader {
   ReaderPtr of_;
 };
 
+// Columns (channels, kernel), as a convolution is stored, to (kernel, channels).
+class TapRows final : public Reader {
+ public:
+  TapRows(const WeightExpr& e, ReaderPtr of) : Reader(e), of_(std::move(of)) {
+    if (weight_type(e.dtype).block != 1) fail(e, "the taps of a type of blocks cannot be reordered");
+    if (e.kernel < 1 || e.cols % e.kernel != 0)
+      fail(e, "expected columns that divide into " + std::to_string(e.kernel) + " taps");
+  }
+  void read_block(int64_t row, int64_t count, int64_t col, int64_t cols, uint8_t* out) const override {
+    const size_t size = static_cast<size_t>(weight_type(expr_.dtype).bytes);
+    const int64_t kernel = expr_.kernel, channels = expr_.cols / kernel;
+    std::vector<uint8_t> in(static_cast<size_t>(expr_.cols) * size);
+    for (int64_t r = 0; r < count; r++) {
+      of_->read_block(row + r, 1, 0, expr_.cols, in.data());
+      for (int64_t c = col; c < col + cols; c++, out += size)
+        std::memcpy(out, in.data() + static_cast<size_t>(c % channels * kernel + c / channels) * size, size);
+    }
+  }
+
+ private:
+  ReaderPtr of_;
+};
+
+// of[0] is v (rows, channels * kernel), of[1] is g (1, kernel): v * g / |v| per tap, the norm over rows and channels.
+// torch.nn.utils.weight_norm with dim 2.     Salimans and Kingma 2016
+class NormedRows final : public Reader {
+ public:
+  NormedRows(const WeightExpr& e, ReaderPtr v, ReaderPtr g) : Reader(e), v_(std::move(v)) {
+    const int64_t kernel = e.of[1]->cols;
+    std::vector<float> row(static_cast<size_t>(e.cols)), scale(static_cast<size_t>(kernel));
+    std::vector<double> squares(static_cast<size_t>(kernel));
+    for (int64_t r = 0; r < e.rows; r++) {
+      v_->read_block(r, 1, 0, e.cols, reinterpret_cast<uint8_t*>(row.data()));
+      for (int64_t c = 0; c < e.cols; c++)
+        squares[static_cast<size_t>(c % kernel)] +=
+            static_cast<double>(row[static_cast<size_t>(c)]) * row[static_cast<size_t>(c)];
+    }
+    g->read_block(0, 1, 0, kernel, reinterpret_cast<uint8_t*>(scale.data()));
+    for (size_t j = 0; j < scale.size(); j++) scale_.push_back(scale[j] / std::sqrt(squares[j]));
+  }
+  void read_block(int64_t row, int64_t count, int64_t col, int64_t cols, uint8_t* out) const override {
+    v_->read_block(row, count, col, cols, out);
+    for (int64_t i = 0; i < count * cols; i++, out += sizeof(float)) {
+      float x;
+      std::memcpy(&x, out, sizeof x);
+      x = static_cast<float>(x * scale_[static_cast<size_t>(col + i % cols) % scale_.size()]);
+      std::memcpy(out, &x, sizeof x);
+    }
+  }
+
+ private:
+  ReaderPtr v_;
+  std::vector<double> scale_;
+};
+
+void check_norm(const WeightExpr& e) {
+  const WeightExpr &v = *e.of[0], &g = *e.of[1];
+  if (e.dtype != kF32 || v.dtype != kF32 || g.dtype != kF32) fail(e, "a weight norm is of f32 parts");
+  if (v.rows != e.rows || v.cols != e.cols || g.rows != 1 || g.cols < 1 || e.cols % g.cols != 0)
+    fail(e, "a weight norm needs a part like itself and a factor for each tap; found " + shape_text(v) + " and " +
+                shape_text(g));
+}
+
 void check_parts(const WeightExpr& e) {
   using Kind = WeightExpr::Kind;
   const bool leaf = e.kind == Kind::file || e.kind == Kind::bytes || e.kind == Kind::random;
-  if (leaf ? !e.of.empty() : e.kind == Kind::concat_rows ? e.of.empty() : e.of.size() != 1)
+  if (leaf                          ? !e.of.empty()
+      : e.kind == Kind::concat_rows ? e.of.empty()
+                                    : e.of.size() != (e.kind == Kind::weight_norm ? 2 : 1))
     fail(e, "wrong number of parts");
   if (e.rows < 0 || e.cols < 0 || e.rows > (int64_t{1} << 42) / std::max<int64_t>(1, e.cols))
     fail(e, "impossible size");
   if (e.cols % weight_type(e.dtype).block != 0)
     fail(e, "expected columns in blocks of " + std::to_string(weight_type(e.dtype).block));
   if (leaf) return;
+  if (e.kind == Kind::weight_norm) return check_norm(e);
   int64_t rows = 0;
   for (const WeightExprPtr& p : e.of) {
     if (e.kind != Kind::cast && p->dtype != e.dtype) fail(e, "a part has another type: " + shape_text(*p));
@@ -245,6 +312,10 @@ ReaderPtr open_reader(const WeightExpr& e) {
       return std::make_unique<PermutedRows>(e, std::move(of[0]));
     case Kind::cast:
       return std::make_unique<CastRows>(e, std::move(of[0]));
+    case Kind::taps:
+      return std::make_unique<TapRows>(e, std::move(of[0]));
+    case Kind::weight_norm:
+      return std::make_unique<NormedRows>(e, std::move(of[0]), std::move(of[1]));
   }
   fail(e, "unknown kind of expression");
 }
@@ -302,6 +373,10 @@ std::string source_key(const WeightExpr& e) {
       return "permute_rows " + std::to_string(e.heads);
     case Kind::cast:
       return "cast";
+    case Kind::taps:
+      return "taps " + std::to_string(e.kernel);
+    case Kind::weight_norm:
+      return "weight_norm";
   }
   fail(e, "unknown kind of expression");
 }

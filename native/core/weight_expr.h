@@ -22,7 +22,7 @@ struct FileIdentity {
 };
 
 struct WeightExpr {
-  enum class Kind { file, bytes, random, transpose, slice, concat_rows, permute_rows, cast };
+  enum class Kind { file, bytes, random, transpose, slice, concat_rows, permute_rows, cast, taps, weight_norm };
   Kind kind = Kind::file;
   DType dtype = kF32;
   int64_t rows = 0;  // a vector of n is one row of n columns
@@ -37,6 +37,7 @@ struct WeightExpr {
   std::vector<WeightExprPtr> of;  // transforms
   int64_t begin = 0;              // slice: first row
   int64_t heads = 0;              // permute_rows: GGUF's interleaved q/k rows back to halves, per head
+  int64_t kernel = 0;             // taps: columns (channels, kernel) to (kernel, channels)
 };
 
 // Canonical text of an expression: equal texts mean equal bits. Key of the process-wide cache.

@@ -97,6 +97,10 @@ class StepCheck {
       attention(node, in);
     } else if (node.op == "pool") {
       bounds(in[1], dim(in[0], 0), true);
+    } else if (node.op == "group_norm") {
+      bounds(in[3], dim(in[0], 0), true);
+    } else if (node.op == "conv1d") {
+      conv1d(node);
     } else if (node.op == "sample") {
       sample(in);
     }
@@ -112,6 +116,23 @@ class StepCheck {
     const int64_t keys = dim(node.outputs[1], 2);  // probs has a column for each key that any row sees
     if (cached) range(in[5], 0, keys);
     if (!cached && keys < longest(key_starts)) fail("probs must have a column per key of the longest sequence");
+  }
+
+  // No row of y has a tap beyond the padding of its sequence.
+  void conv1d(const Node& node) {
+    const int32_t from = node.inputs[3], to = node.inputs[4];
+    bounds(from, dim(node.inputs[0], 0), true);
+    bounds(to, dim(node.outputs[0], 0), true);
+    const auto attr = [&](const char* name) { return static_cast<int64_t>(std::get<double>(node.attrs.at(name))); };
+    const int64_t kernel = attr("kernel"), stride = attr("stride"), padding = attr("padding");
+    const Ints x = ints(from), y = ints(to);
+    for (int64_t s = 0; s + 1 < x.count; s++) {
+      const int64_t spare = x.data[s + 1] - x.data[s] + 2 * padding - kernel;
+      const int64_t most = spare < 0 ? 0 : spare / stride + 1, found = y.data[s + 1] - y.data[s];
+      if (found > most)
+        fail(std::string(y.name) + ": sequence " + std::to_string(s) + " has " + std::to_string(found) +
+             " rows, expected at most " + std::to_string(most));
+    }
   }
 
   // Of the sequences that these bounds divide; the bounds were checked.

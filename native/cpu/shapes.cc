@@ -11,7 +11,8 @@ namespace verdant {
 namespace {
 
 bool is_panel_input(const Node& node, size_t i) {
-  return (node.op == "embed" && i == 1) || (node.op == "linear" && i % 2 == 1) || (node.op == "moe" && i >= 2);
+  return (node.op == "embed" && i == 1) || (node.op == "linear" && i % 2 == 1) || (node.op == "conv1d" && i == 1) ||
+         (node.op == "moe" && i >= 2);
 }
 
 // Inputs > outputs, each a word: one letter per dim, equal letters are equal sizes within the node; "*" anything, "="
@@ -47,6 +48,8 @@ constexpr Rule kRules[] = {
     {"token_logprob", "rv r# > r"},
     {"pool", "rc g# > sc"},
     {"moe", "rk re nk nk mf > rk"},
+    {"conv1d", "rk nm n g# g# > tn"},
+    {"group_norm", "rc c c g# > rc"},
 };
 
 static_assert(sizeof(kRules) / sizeof(kRules[0]) == kOpCount);
@@ -165,6 +168,8 @@ class NodeCheck {
                   (program_.values[node_.inputs[0]].dtype == kF32 || program_.values[node_.inputs[0]].dtype == kI32),
               "y must be as wide as x, which holds f32 or i32");
     if (node_.op == "pool") require(letter('g') == letter('s') + 1, "starts must have one entry more than y rows");
+    if (node_.op == "conv1d") conv1d();
+    if (node_.op == "group_norm") require(letter('g') >= 1, "starts must have at least one entry");
     if (node_.op == "moe")
       require(
           integer("top") >= 1 && integer("top") <= letter('e') && letter('n') == letter('e') * letter('f') &&
@@ -241,6 +246,16 @@ class NodeCheck {
     require(!given(11) || (!given(4) && !given(6)), "places are for rows that are the keys too");
   }
 
+  void conv1d() const {
+    const int64_t kernel = integer("kernel"), stride = integer("stride"), padding = integer("padding");
+    const int64_t groups = integer("groups"), k = letter('k'), n = letter('n');
+    require(kernel >= 1 && kernel <= 65536 && stride >= 1 && stride <= 65536 && padding >= 0 && padding <= 65536,
+            "kernel and stride must be from 1 to 65536, padding from 0");
+    require(groups >= 1 && k >= 1 && n >= 1 && k % groups == 0 && n % groups == 0 && letter('m') == k / groups * kernel,
+            "weight must have kernel taps of the columns of a group, and groups divide the columns of x and y");
+    require(letter('g') >= 1, "starts must have at least one entry");
+  }
+
   void row_or_same() const {
     const Sizes a = sizes(node_.inputs[0]), b = sizes(node_.inputs[1]);
     const bool row = b.size() == 1 && !a.empty() && a.back() == b[0];
@@ -296,6 +311,20 @@ bool whole_experts(const WeightExpr& expr, int64_t rows, int64_t& row, DType& la
                      [&](const WeightExprPtr& part) { return whole_experts(*part, rows, row, last); });
 }
 
+// Outputs of a group of conv1d lie in one segment.
+void check_groups(const Program& program, const Node& node) {
+  if (node.op != "conv1d") return;
+  const double* groups = std::get_if<double>(&node.attrs.at("groups"));
+  const WeightExpr& expr = *program.values[node.inputs[1]].weight;
+  int64_t row = 0;
+  DType last = kDTypeCount;
+  const bool whole = groups != nullptr && *groups >= 1 && *groups <= static_cast<double>(expr.rows) &&
+                     expr.rows % static_cast<int64_t>(*groups) == 0;
+  if (!whole || !whole_experts(expr, expr.rows / static_cast<int64_t>(*groups), row, last))
+    fail(program, "conv1d " + node.name + ": groups must divide the rows of " + program.values[node.inputs[1]].name +
+                      ", each of one type");
+}
+
 void check_experts(const Program& program, const Node& node) {
   if (node.op != "moe") return;
   const std::vector<DimRef>& router = program.values[node.inputs[1]].shape;
@@ -311,7 +340,7 @@ void check_experts(const Program& program, const Node& node) {
   }
 }
 
-// A matrix that is packed for linear, embed or moe cannot be read by other ops.
+// A matrix that is packed for linear, embed, moe or conv1d cannot be read by other ops.
 std::vector<bool> panel_values(const Program& program) {
   std::vector<bool> panels(program.values.size(), false);
   for (const Node& node : program.nodes)
@@ -324,7 +353,7 @@ std::vector<bool> panel_values(const Program& program) {
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !is_panel_input(node, i))
         fail(program, node.op + " " + node.name + ": matrix " + program.values[node.inputs[i]].name +
-                          " is packed for linear, embed or moe");
+                          " is packed for linear, embed, moe or conv1d");
   return panels;
 }
 
@@ -347,7 +376,7 @@ void check_loop(const Program& program) {
 // What kernels index memory with must come from the caller, whose content is checked at each step.
 void check_index_inputs(const Program& program, const Node& node) {
   if (node.op != "kv_write" && node.op != "token_write" && node.op != "copy_blocks" && node.op != "attention" &&
-      node.op != "sample")
+      node.op != "sample" && node.op != "conv1d" && node.op != "group_norm")
     return;
   const size_t first = node.op == "token_write" ? 2 : 1;
   for (size_t i = first; i < node.inputs.size(); i++) {
@@ -374,6 +403,7 @@ void check_program(const Program& program) {
   for (const Node& node : program.nodes) {
     check_index_inputs(program, node);
     check_experts(program, node);
+    check_groups(program, node);
   }
   if (program.has_loop) check_loop(program);
 }

@@ -78,9 +78,9 @@ std::shared_ptr<std::vector<uint8_t>> bytes(const Napi::Object& object) {
 }
 
 WeightExpr::Kind weight_kind(const std::string& name) {
-  constexpr const char* kNames[] = {"file",  "bytes",       "random",       "transpose",
-                                    "slice", "concat_rows", "permute_rows", "cast"};
-  for (int32_t i = 0; i < 8; i++)
+  constexpr const char* kNames[] = {"file",        "bytes",        "random", "transpose", "slice",
+                                    "concat_rows", "permute_rows", "cast",   "taps",      "weight_norm"};
+  for (int32_t i = 0; i < 10; i++)
     if (name == kNames[i]) return static_cast<WeightExpr::Kind>(i);
   bad("unknown weight expression " + name);
 }
@@ -114,6 +114,7 @@ WeightExprPtr to_weight(const Napi::Object& object, int32_t depth = 0) {
       expr->of.push_back(to_weight(object_of(of.Get(i), "part of a weight"), depth + 1));
     if (expr->kind == Kind::slice) expr->begin = integer(object, "begin");
     if (expr->kind == Kind::permute_rows) expr->heads = integer(object, "heads");
+    if (expr->kind == Kind::taps) expr->kernel = integer(object, "kernel");
   }
   return expr;
 }

@@ -2,10 +2,12 @@
 #pragma once
 #include "ops/attention.h"
 #include "ops/concat.h"
+#include "ops/conv1d.h"
 #include "ops/copy_blocks.h"
 #include "ops/elementwise.h"
 #include "ops/embed.h"
 #include "ops/gather_rows.h"
+#include "ops/group_norm.h"
 #include "ops/kv_write.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -47,6 +49,8 @@ enum OpId : int32_t {
   kOpTokenLogprob,
   kOpPool,
   kOpMoe,
+  kOpConv1d,
+  kOpGroupNorm,
   kOpCount,
 };
 
@@ -54,7 +58,7 @@ constexpr const OpDef* kOps[kOpCount] = {
     &kEmbedDef,   &kLinearDef,       &kMatmulDef,     &kRmsNormDef,   &kLayerNormDef, &kRopeTableDef,  &kRopeDef,
     &kKvWriteDef, &kTokenWriteDef,   &kCopyBlocksDef, &kAttentionDef, &kSoftmaxDef,   &kActivationDef, &kGatedDef,
     &kAddDef,     &kMulDef,          &kScaleDef,      &kSoftcapDef,   &kConcatDef,    &kSliceDef,      &kGatherRowsDef,
-    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,
+    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,       &kConv1dDef,    &kGroupNormDef,
 };
 static_assert(kOpCount <= kMaxOps);
 

@@ -9,10 +9,12 @@
 
 #include "cpu/rows/attention.h"
 #include "cpu/rows/concat.h"
+#include "cpu/rows/conv1d.h"
 #include "cpu/rows/copy_blocks.h"
 #include "cpu/rows/elementwise.h"
 #include "cpu/rows/embed.h"
 #include "cpu/rows/gather_rows.h"
+#include "cpu/rows/group_norm.h"
 #include "cpu/rows/kv_write.h"
 #include "cpu/rows/layer_norm.h"
 #include "cpu/rows/linear.h"
@@ -55,6 +57,8 @@ static void fill(KernelTable& table) {
   table.op[kOpTokenLogprob] = token_logprob_kernel;
   table.op[kOpPool] = pool_kernel;
   table.op[kOpMoe] = moe_kernel;
+  table.op[kOpConv1d] = conv1d_kernel;
+  table.op[kOpGroupNorm] = group_norm_kernel;
   fill_dots(table);
 }
 
