@@ -9,15 +9,22 @@ export interface Stop {
   show(): Promise<string>;
 }
 
-/** A matrix as lines of numbers with four decimals; `labels` stand before the rows. */
-export function matrixText({ data, shape }: NdArray, labels: readonly string[] = [], digits = 4): string {
+/** A matrix as lines of numbers with four decimals; `labels` stand before the rows, `heads` above the columns. */
+export function matrixText(
+  { data, shape }: NdArray,
+  labels: readonly string[] = [],
+  digits = 4,
+  heads: readonly string[] = [],
+): string {
   const cols = shape.at(-1)!;
   const width = Math.max(0, ...labels.map((l) => l.length));
+  const column = Math.max(digits + 4, ...heads.map((h) => h.length + 2));
+  const above = heads.length === 0 ? '' : `${' '.repeat(width + 3)}${heads.map((h) => h.padStart(column)).join('')}\n`;
   const rows = Array.from({ length: data.length / cols }, (_, r) => {
-    const numbers = Array.from(data.subarray(r * cols, (r + 1) * cols), (v) => v.toFixed(digits).padStart(digits + 4));
+    const numbers = Array.from(data.subarray(r * cols, (r + 1) * cols), (v) => v.toFixed(digits).padStart(column));
     return `  ${(labels[r] ?? '').padEnd(width)} ${numbers.join('')}`;
   });
-  return rows.join('\n');
+  return `${above}${rows.join('\n')}`;
 }
 
 /** Cosine of the angle between two vectors. */
