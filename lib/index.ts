@@ -20,6 +20,8 @@ export type { Architecture, GgufNames } from './models/architecture.js';
 export { architectures } from './models/index.js';
 export { devices } from './runtime/devices.js';
 export type { DeviceInfo } from './runtime/native.js';
+export type { NdArray } from './runtime/ops_types.js';
+export { type GraphInput, type GraphOptions, type GraphRunner, openGraph } from './runtime/run_graph.js';
 export type { Answer, AnswerModel, AnswerOptions } from './tasks/answer.js';
 export type { ClassifyInput, ClassifyModel, ClassifyOptions, ClassScore } from './tasks/classify.js';
 export type { EmbeddingModel, Embeddings, EmbedOptions } from './tasks/embed.js';
