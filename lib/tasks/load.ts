@@ -120,7 +120,14 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
 
 /** Whether a folder holds the files of a tokenizer. */
 export function hasTokenizer(folder: string | undefined): folder is string {
-  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
+  const files = [
+    'tokenizer.json',
+    'vocab.json',
+    'vocab.txt',
+    'tokenizer.model',
+    'spiece.model',
+    'sentencepiece.bpe.model',
+  ];
   return folder !== undefined && files.some((f) => existsSync(join(folder, f)));
 }
 
