@@ -105,12 +105,16 @@ export class EncoderModel {
    */
   async trace(input: string | EncoderInput, request: EncoderTraceRequest = {}): Promise<EncoderTrace> {
     checkEncoderTrace(request);
+    return traceSequence(this.host, await this.sequenceOf(input), this.outputs, request, this.tokenizer);
+  }
+
+  /** @internal A text, or a caller's own ids, checked. */
+  protected async sequenceOf(input: string | EncoderInput): Promise<EncoderSequence & { readonly ids: Int32Array }> {
     if (typeof input !== 'string' && (typeof input !== 'object' || input === null))
       throw new InputError('nothing to trace', { name: 'input', expected: 'a text, or { inputIds }', found: input });
     const encoded = typeof input === 'string' ? await this.encodeText(this.textOf(input), 'error') : this.#own(input);
-    const sequence = { ...encoded, ids: Int32Array.from(encoded.ids) };
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    return traceSequence(this.host, sequence, this.outputs, request, this.tokenizer);
+    return { ...encoded, ids: Int32Array.from(encoded.ids) };
   }
 
   /** @internal What the model reads for a text of the caller's. */

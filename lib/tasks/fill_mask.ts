@@ -1,5 +1,7 @@
+import { encoderLens, type LensGraph } from '../engine/lens.js';
 import { InputError, OptionError, UnsupportedError } from '../errors.js';
-import { checkCall, type EncoderCallOptions, EncoderModel } from './encoder_model.js';
+import { checkCall, type EncoderCallOptions, type EncoderInput, EncoderModel } from './encoder_model.js';
+import { type Lens, type LensOptions, lensOfSequence } from './lens.js';
 
 export interface FillMaskOptions extends EncoderCallOptions {
   /** How many candidates for each mask; default 5. */
@@ -39,11 +41,23 @@ export function softmax(x: Float32Array): Float64Array {
 
 /** A masked language model: words for the gaps of a text (Devlin et al. 2019). */
 export class FillMaskModel extends EncoderModel {
+  #lens: LensGraph | undefined;
+
   /** The token that stands for a gap: [MASK], <mask>. */
   get maskToken(): string {
     const token = this.words.specialTokens.mask_token;
     if (token !== undefined) return token;
     throw new UnsupportedError('the tokenizer has no mask token', { file: this.checkpoint.path });
+  }
+
+  /**
+   * The logit lens: what stands at each place of a text in the model's view, by its head over the hidden states of each
+   * layer. Natively, by another program of the same graph.
+   */
+  async lens(input: string | EncoderInput, options: LensOptions = {}): Promise<Lens> {
+    const sequence = await this.sequenceOf(input);
+    this.#lens ??= encoderLens(this.host.built.builder);
+    return lensOfSequence(this.host, this.#lens, sequence, options, this.tokenizer);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { DecoderHost } from '../engine/host.js';
+import { decoderLens, type LensGraph } from '../engine/lens.js';
 import { specOf } from '../engine/probe_step.js';
 import { stepProgram } from '../engine/programs.js';
 import type { Retained } from '../engine/sequence.js';
@@ -14,6 +15,7 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { Generation } from './generation.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
+import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import { resolveProbe } from './probe_options.js';
 import { Session } from './session.js';
 import { checkIds, runWhole } from './whole.js';
@@ -49,6 +51,7 @@ export class TextModel {
   readonly host: DecoderHost;
   #template: ChatTemplate | undefined;
   #disposed = false;
+  #lens: LensGraph | undefined;
   readonly #breakers = new Map<string, Promise<number[]>>();
 
   /** @internal Use `load()`. */
@@ -144,6 +147,22 @@ export class TextModel {
     this.#check();
     const ids = this.#own(await this.encode(prompt), 'prompt');
     return traceIds(this.host, ids, request, this.tokenizer);
+  }
+
+  /**
+   * The logit lens: what the model would say at each position if its head read the hidden states of each layer. Natively, by
+   * another program of the same graph.
+   */
+  async lens(prompt: Prompt, options: LensOptions = {}): Promise<Lens> {
+    this.#check();
+    const ids = this.#own(await this.encode(prompt), 'prompt');
+    return lensOfIds(this.host, this.lensGraph(), ids, options, this.tokenizer);
+  }
+
+  /** @internal */
+  protected lensGraph(): LensGraph {
+    this.#lens ??= decoderLens(this.host.built.builder.graph);
+    return this.#lens;
   }
 
   /** The program of the main path as text. */
