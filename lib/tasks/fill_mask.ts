@@ -1,6 +1,7 @@
 import { encoderLens, type LensGraph } from '../engine/lens.js';
 import { InputError, OptionError, UnsupportedError } from '../errors.js';
 import { checkCall, type EncoderCallOptions, type EncoderInput, EncoderModel } from './encoder_model.js';
+import { largest, softmax } from './largest.js';
 import { type Lens, type LensOptions, lensOfSequence } from './lens.js';
 
 export interface FillMaskOptions extends EncoderCallOptions {
@@ -16,27 +17,6 @@ export interface MaskCandidate {
   readonly text: string;
   /** Probability. */
   readonly score: number;
-}
-
-/** Places of the k largest values, largest first, the lower place first among equals. */
-export function largest(values: Float32Array, k: number): number[] {
-  const best: number[] = [];
-  for (let i = 0; i < values.length; i++) {
-    if (best.length === k && !(values[i]! > values[best[k - 1]!]!)) continue;
-    let at = best.length;
-    while (at > 0 && values[i]! > values[best[at - 1]!]!) at--;
-    best.splice(at, 0, i);
-    if (best.length > k) best.pop();
-  }
-  return best;
-}
-
-/** exp(x − max) over its sum, in double. */
-export function softmax(x: Float32Array): Float64Array {
-  const top = x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const e = Float64Array.from(x, (v) => Math.exp(v - top));
-  const sum = e.reduce((a, b) => a + b, 0);
-  return e.map((v) => v / sum);
 }
 
 /** A masked language model: words for the gaps of a text (Devlin et al. 2019). */

@@ -9,6 +9,7 @@ import type { Generation } from './generation.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
 import { leaseText, traceTexts } from './inspect_seq2seq.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
+import type { TokenSpace } from './neighbours.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
 import { type Prompt, TextModel } from './text_model.js';
 import { checkIds } from './whole.js';
@@ -87,6 +88,11 @@ export class Seq2SeqModel extends TextModel {
       this.host.reader!.close(text);
       this.host.engine.pool.notify();
     }
+  }
+
+  /** @internal Embeddings are those of what it reads. */
+  protected override space(): TokenSpace {
+    return super.space(this.whole.builder.encoder.graph);
   }
 
   /** The ids that the decoder begins with, then those given. */
