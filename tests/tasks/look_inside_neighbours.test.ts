@@ -2,8 +2,10 @@
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { describe, expect, it } from 'vitest';
+import { TokenTable } from '../../lib/engine/token_table.js';
 import { InputError, OptionError } from '../../lib/errors.js';
 import { load, type TaskOptions } from '../../lib/tasks/load.js';
+import { neighboursOf } from '../../lib/tasks/neighbours.js';
 import { randomModel, tinyConfig } from '../engine/models.js';
 import { fixture } from '../support/fixtures.js';
 import { type Array64, readTensors } from '../support/safetensors.js';
