@@ -64,6 +64,11 @@ async function programsOf(built: BuiltModel, values: GraphValues): Promise<Progr
     const own = [...built.builder.graph.outputs.keys()].filter((name) => !/^(hidden_states|attentions)\./.test(name));
     return [encoderProgram(built, outputs ?? own, values.compute)];
   }
+  if (built.kind === 'audio') {
+    const { audioProgram } = await import('../engine/audio_host.js');
+    const own = [...built.builder.graph.outputs.keys()].filter((name) => !/^(hidden_states|attentions)\./.test(name));
+    return [audioProgram(built, outputs ?? own, values.compute)];
+  }
   const decoder = built.kind === 'seq2seq' ? built.decoder : built;
   await sizeCache(decoder.groups, decoder.maxPositions, values);
   const step =

@@ -1,4 +1,5 @@
 import { UnsupportedError } from '../errors.js';
+import { AudioBuilder } from '../layers/audio.js';
 import { type CacheGroup, DecoderBuilder } from '../layers/decoder.js';
 import { EncoderBuilder, type EncoderHead, encoderHead } from '../layers/encoder.js';
 import { type SentencePlan, sentenceEmbedding } from '../layers/sentence.js';
@@ -6,6 +7,7 @@ import { Seq2SeqBuilder } from '../layers/seq2seq.js';
 import type { WeightSource } from '../layers/weights.js';
 import type {
   Architecture,
+  AudioArchitecture,
   DecoderArchitecture,
   EncoderArchitecture,
   Seq2SeqArchitecture,
@@ -79,7 +81,17 @@ export interface BuiltSeq2Seq {
   readonly maxPositions: number;
 }
 
-export type BuiltModel = BuiltDecoder | BuiltEncoder | BuiltSeq2Seq;
+/** The graph of an encoder of waveforms. */
+export interface BuiltAudio {
+  readonly kind: 'audio';
+  readonly architecture: AudioArchitecture;
+  readonly builder: AudioBuilder;
+  readonly config: ConfigReader;
+  readonly vocabSize: number;
+  readonly layers: number;
+}
+
+export type BuiltModel = BuiltDecoder | BuiltEncoder | BuiltSeq2Seq | BuiltAudio;
 
 /** Builds the graph of a decoder from a config and a source of weights; every weight is found and its shape checked. */
 export function buildDecoder(
@@ -142,6 +154,20 @@ export function buildEncoder(
   };
 }
 
+/** The same of an encoder of waveforms; `className` says whether it has a CTC head. */
+export function buildAudio(
+  architecture: AudioArchitecture,
+  className: string,
+  config: ConfigReader,
+  source: WeightSource,
+): BuiltAudio {
+  const builder = new AudioBuilder(architecture.modelType, encoderHead(className), config, source);
+  config.collect(() => architecture.build(builder));
+  builder.weights.checkUsed(architecture.ignored ?? []);
+  const [vocabSize, layers] = [config.int('vocab_size'), config.int('num_hidden_layers')];
+  return { kind: 'audio', architecture, builder, config, vocabSize, layers };
+}
+
 /** The same of an encoder-decoder. */
 export function buildSeq2Seq(
   architecture: Seq2SeqArchitecture,
@@ -196,6 +222,7 @@ export function buildModel(
   const types = quantize === undefined ? undefined : { type: quantize, layers: config.int('num_hidden_layers') };
   const source = checkpointSource(checkpoint, chosen.gguf, types);
   if (chosen.kind === 'encoder') return buildEncoder(chosen, className ?? chosen.classes[0]!, config, source, encoder);
+  if (chosen.kind === 'audio') return buildAudio(chosen, className ?? chosen.classes[0]!, config, source);
   if (chosen.kind === 'seq2seq') return buildSeq2Seq(chosen, config, source, kvType);
   return buildDecoder(chosen, config, source, kvType);
 }
@@ -208,12 +235,15 @@ export function buildText(
   kvType?: KvType,
 ): BuiltDecoder | BuiltSeq2Seq {
   const built = buildModel(checkpoint, architecture, quantize, kvType);
-  if (built.kind !== 'encoder') return built;
+  if (built.kind === 'decoder' || built.kind === 'seq2seq') return built;
   throw new UnsupportedError('an encoder continues no text', {
     file: checkpoint.path,
     expected: 'a decoder',
     found: built.config.architectures[0] ?? built.architecture.modelType,
-    hint: 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
+    hint:
+      built.kind === 'audio'
+        ? 'load() it with task: transcribe'
+        : 'load() it with a task: embed, rerank, classify, tokens, answer or fillMask',
   });
 }
 

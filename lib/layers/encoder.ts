@@ -9,13 +9,14 @@ import { ModelBuilder, type Rows } from './builder.js';
 import type { WeightSource } from './weights.js';
 
 /** What stands on top of an encoder, as the name of its class says. */
-export type EncoderHead = 'base' | 'masked_lm' | 'sequence' | 'tokens' | 'answer';
+export type EncoderHead = 'base' | 'masked_lm' | 'sequence' | 'tokens' | 'answer' | 'ctc';
 
 const heads: readonly (readonly [RegExp, EncoderHead])[] = [
   [/ForMaskedLM$/, 'masked_lm'],
   [/ForSequenceClassification$/, 'sequence'],
   [/ForTokenClassification$/, 'tokens'],
   [/ForQuestionAnswering$/, 'answer'],
+  [/ForCTC$/, 'ctc'],
 ];
 
 export function encoderHead(className: string): EncoderHead {

@@ -1,3 +1,4 @@
+import type { AudioBuilder } from '../layers/audio.js';
 import type { DecoderBuilder } from '../layers/decoder.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
 import type { CrossHeads, Seq2SeqBuilder } from '../layers/seq2seq.js';
@@ -43,8 +44,14 @@ export interface Seq2SeqArchitecture extends Named {
   readonly build: (m: Seq2SeqBuilder) => void;
 }
 
+/** A model that reads a waveform: speech. */
+export interface AudioArchitecture extends Named {
+  readonly kind: 'audio';
+  readonly build: (m: AudioBuilder) => void;
+}
+
 /** A model family: a function from config and weights to a graph, and the names under which files know it. */
-export type Architecture = DecoderArchitecture | EncoderArchitecture | Seq2SeqArchitecture;
+export type Architecture = DecoderArchitecture | EncoderArchitecture | Seq2SeqArchitecture | AudioArchitecture;
 
 /** GGUF name of a Hugging Face name, or undefined where the table has none. */
 export function ggufName(names: GgufNames, name: string): string | undefined {

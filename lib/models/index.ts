@@ -31,6 +31,7 @@ import { smolLm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
 import { mt5, t5, t5Encoder } from './t5.js';
+import { hubert, wav2vec2 } from './wav2vec2.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -72,6 +73,8 @@ export const architectures: readonly Architecture[] = [
   smolLm3,
   bloom,
   falcon,
+  wav2vec2,
+  hubert,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */

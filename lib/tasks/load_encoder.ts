@@ -112,6 +112,7 @@ function nameFor(classes: readonly string[], task: EncoderTask): string {
     sequence: 'ForSequenceClassification',
     tokens: 'ForTokenClassification',
     answer: 'ForQuestionAnswering',
+    ctc: 'ForCTC',
   };
   return classes.find((name) => name.endsWith(endings[heads[task]])) ?? endings[heads[task]];
 }

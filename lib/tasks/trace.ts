@@ -10,6 +10,7 @@ import { DeviceModel, type Executable } from '../runtime/executable.js';
 import type { QuantizeType } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkOptions, type LoadOptions } from './load.js';
+import { type AudioTraceInputs, traceAudio } from './trace_audio.js';
 import { traceEncoderRows } from './trace_encoder.js';
 import {
   readTraceRows,
@@ -21,6 +22,7 @@ import {
 } from './trace_inputs.js';
 import { traceSeq2Seq } from './trace_seq2seq.js';
 
+export type { AudioTraceInputs } from './trace_audio.js';
 export type { TraceInputs, TraceTensor } from './trace_inputs.js';
 
 export interface TraceOptions {
@@ -56,11 +58,11 @@ function windowMask(row: TraceRow, window: number): Uint8Array {
 
 /**
  * Everything that `verdant trace` gives of a model under Hugging Face's names, padded rows zero: logits, hidden_states.N and
- * attentions.N of a decoder; what its class returns of an encoder.
+ * attentions.N of a decoder; what its class returns of an encoder, of text or of waveforms.
  */
 export async function traceModel(
   checkpoint: Checkpoint,
-  inputs: TraceInputs,
+  given: TraceInputs | AudioTraceInputs,
   options: TraceOptions = {},
 ): Promise<Map<string, TraceTensor>> {
   checkTraceOptions(options);
@@ -68,6 +70,8 @@ export async function traceModel(
   const model = await DeviceModel.open(options.device ?? 'cpu', { threads: options.threads });
   try {
     const compute = options.compute ?? 'f32';
+    if (built.kind === 'audio') return await traceAudio(model, built, given as AudioTraceInputs, compute);
+    const inputs = given as TraceInputs;
     if (built.kind === 'seq2seq') return await traceSeq2Seq(model, built, inputs, compute);
     for (const name of ['decoderInputIds', 'decoderAttentionMask'] as const)
       if (inputs?.[name] !== undefined) throw new InputError(`${name} is for encoder-decoders`, { name });

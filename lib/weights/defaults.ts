@@ -7,6 +7,7 @@ import { decoderAliases, decoderDefaults } from './defaults_decoders.js';
 import { encoderAliases, encoderDefaults } from './defaults_encoders.js';
 import { gptAliases, gptDefaults } from './defaults_gpt.js';
 import { seq2seqAliases, seq2seqDefaults } from './defaults_seq2seq.js';
+import { speechDefaults } from './defaults_speech.js';
 import type { RawConfig, RawValue } from './types.js';
 
 const kCommon = {
@@ -191,6 +192,7 @@ export const configDefaults: Readonly<Record<string, RawConfig>> = Object.assign
   ...gptDefaults,
   ...seq2seqDefaults,
   ...decoderDefaults,
+  ...speechDefaults,
 });
 
 type Aliases = readonly (readonly [string, string])[];

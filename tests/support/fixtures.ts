@@ -22,7 +22,7 @@ export interface Fixture {
 }
 
 /** Folders of tests/fixtures. */
-export type FixtureKind = 'models' | 'gguf' | 'encoders' | 'seq2seq';
+export type FixtureKind = 'models' | 'gguf' | 'encoders' | 'seq2seq' | 'speech';
 
 /** All fixtures of a kind. */
 export function fixtures(kind: FixtureKind): Fixture[] {

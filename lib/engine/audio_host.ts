@@ -1,0 +1,145 @@
+import { AbortError, DisposedError } from '../errors.js';
+import { lower } from '../graph/lower.js';
+import type { Program } from '../graph/program.js';
+import { type AudioBuilder, levelRows } from '../layers/audio.js';
+import type { DeviceModel, Executable } from '../runtime/executable.js';
+import type { InputArray } from '../runtime/native.js';
+import type { BuiltAudio } from './build.js';
+import { type DeviceOptions, openDevice } from './open_device.js';
+
+export interface AudioHostOptions extends DeviceOptions {
+  /** Samples of a step: as many waiting clips run together as fit, a longer one alone. Default 480 000, half a minute. */
+  readonly stepSamples?: number | undefined;
+}
+
+/** Results of one clip by output name: (its frames, cols). */
+export type AudioResult = Readonly<Record<string, Float32Array>>;
+
+interface Job {
+  readonly samples: Float32Array;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (result: AudioResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The arrays and dims of one step, clips one after another, by the names that AudioBuilder declares. */
+export function packAudioStep(
+  builder: AudioBuilder,
+  clips: readonly Float32Array[],
+): { dims: Record<string, number>; inputs: Record<string, InputArray>; starts: Int32Array } {
+  const all = clips.map((clip) => levelRows(builder.convolutions, clip.length));
+  const bounds = builder.levels.map((_, level) => {
+    const starts = new Int32Array(clips.length + 1);
+    for (const [c, rows] of all.entries()) starts[c + 1] = starts[c]! + rows[level]!;
+    return starts;
+  });
+  const samples = new Float32Array(bounds[0]!.at(-1)!);
+  for (const [c, clip] of clips.entries()) samples.set(clip, bounds[0]![c]!);
+  const inputs: Record<string, InputArray> = { samples };
+  const dims: Record<string, number> = { seqs: clips.length, seq_bounds: clips.length + 1 };
+  for (const [level, starts] of bounds.entries()) {
+    inputs[builder.levels[level]!.starts.name] = starts;
+    dims[builder.levels[level]!.rows.name] = starts.at(-1)!;
+  }
+  return { dims, inputs, starts: bounds.at(-1)! };
+}
+
+/** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
+export function audioProgram(
+  built: BuiltAudio,
+  outputs: readonly string[],
+  compute?: string,
+  optional: readonly string[] = [],
+): Program {
+  const given = compute === undefined ? {} : { compute };
+  return lower(built.builder.graph, { name: 'encode', outputs, optional, ...given });
+}
+
+/** An encoder of waveforms on a device: clips that come while others run join the next step. */
+export class AudioHost {
+  readonly built: BuiltAudio;
+  readonly model: DeviceModel;
+  readonly #executable: Executable;
+  readonly #stepSamples: number;
+  #waiting: Job[] = [];
+  #running = false;
+  #disposed = false;
+
+  private constructor(built: BuiltAudio, model: DeviceModel, executable: Executable, options: AudioHostOptions) {
+    this.built = built;
+    this.model = model;
+    this.#executable = executable;
+    this.#stepSamples = options.stepSamples ?? 480_000;
+  }
+
+  /** `outputs`: what `run` gives. */
+  static async open(built: BuiltAudio, outputs: readonly string[], options: AudioHostOptions = {}): Promise<AudioHost> {
+    const { model, executable } = await openDevice(audioProgram(built, outputs, options.compute), options);
+    return new AudioHost(built, model, executable, options);
+  }
+
+  /** Results of one clip, at least as long as one frame sees; it may run with others, which changes no bit of them. */
+  run(samples: Float32Array, signal?: AbortSignal): Promise<AudioResult> {
+    if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ samples, signal, resolve, reject });
+      if (this.#running) return;
+      this.#running = true;
+      setImmediate(() => void this.#pump());
+    });
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const job of this.#waiting.splice(0)) job.reject(new DisposedError('the model was disposed'));
+    await this.model.dispose();
+  }
+
+  async #pump(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#take();
+      if (batch.length === 0) continue;
+      try {
+        await this.#run(batch);
+      } catch (error) {
+        for (const job of batch) job.reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  /** Jobs of the next step, in order, without those that were given up. */
+  #take(): Job[] {
+    const batch: Job[] = [];
+    let samples = 0;
+    while (this.#waiting.length > 0) {
+      const job = this.#waiting[0]!;
+      if (job.signal?.aborted === true) {
+        this.#waiting.shift();
+        job.reject(new AbortError(undefined, { cause: job.signal.reason }));
+        continue;
+      }
+      samples += job.samples.length;
+      if (batch.length > 0 && samples > this.#stepSamples) break;
+      batch.push(job);
+      this.#waiting.shift();
+    }
+    return batch;
+  }
+
+  async #run(batch: readonly Job[]): Promise<void> {
+    const { dims, inputs, starts } = packAudioStep(
+      this.built.builder,
+      batch.map((job) => job.samples),
+    );
+    const { outputs } = await this.#executable.run(dims, inputs);
+    for (const [s, job] of batch.entries()) {
+      const own = Object.entries(outputs).map(([name, data]): [string, Float32Array] => {
+        const width = this.built.builder.graph.outputs.get(name)!.dims[1]!.size!;
+        return [name, (data as Float32Array).slice(starts[s]! * width, starts[s + 1]! * width)];
+      });
+      job.resolve(Object.fromEntries(own));
+    }
+  }
+}
