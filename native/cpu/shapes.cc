@@ -50,6 +50,7 @@ constexpr Rule kRules[] = {
     {"moe", "rk re nk nk mf > rk"},
     {"conv1d", "rk nm n g# g# > tn"},
     {"group_norm", "rc c c g# > rc"},
+    {"log_mel", "rc g# > rc"},
 };
 
 static_assert(sizeof(kRules) / sizeof(kRules[0]) == kOpCount);
@@ -169,7 +170,7 @@ class NodeCheck {
               "y must be as wide as x, which holds f32 or i32");
     if (node_.op == "pool") require(letter('g') == letter('s') + 1, "starts must have one entry more than y rows");
     if (node_.op == "conv1d") conv1d();
-    if (node_.op == "group_norm") require(letter('g') >= 1, "starts must have at least one entry");
+    if (node_.op == "group_norm" || node_.op == "log_mel") require(letter('g') >= 1, "starts must have at least one entry");
     if (node_.op == "moe")
       require(
           integer("top") >= 1 && integer("top") <= letter('e') && letter('n') == letter('e') * letter('f') &&
@@ -376,7 +377,7 @@ void check_loop(const Program& program) {
 // What kernels index memory with must come from the caller, whose content is checked at each step.
 void check_index_inputs(const Program& program, const Node& node) {
   if (node.op != "kv_write" && node.op != "token_write" && node.op != "copy_blocks" && node.op != "attention" &&
-      node.op != "sample" && node.op != "conv1d" && node.op != "group_norm")
+      node.op != "sample" && node.op != "conv1d" && node.op != "group_norm" && node.op != "log_mel")
     return;
   const size_t first = node.op == "token_write" ? 2 : 1;
   for (size_t i = first; i < node.inputs.size(); i++) {
