@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, Entry>> = {
   trace: { summary: 'write logits, hidden states and attention maps to a file', load: () => import('./trace.js') },
   quantize: { summary: 'write a model as a GGUF file of a smaller type', load: () => import('./quantize.js') },
   pull: { summary: 'download a model from the hub', load: () => import('./pull.js') },
+  tour: { summary: 'how transformers work, by example', load: () => import('./tour.js') },
   bench: { summary: 'measure speed, next to what the machine gives', load: () => import('./bench.js') },
   doctor: { summary: 'what this machine can do', load: () => import('./doctor.js') },
 };
