@@ -1,5 +1,6 @@
 /** Verdant runs transformers inside Node.js: typed model graphs, native kernels, continuous batching. */
 
+export type { AudioInput } from './audio/read.js';
 export type { StepTensor, StepTrace } from './engine/probe_step.js';
 export type { FinishReason } from './engine/sequence.js';
 export * from './errors.js';
@@ -44,10 +45,18 @@ export type { Neighbour, NeighbourOptions, Token, TokenSum } from './tasks/neigh
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
 export type { Session } from './tasks/session.js';
+export type { CtcOptions, SpeechModel, TranscribedWord, TranscribeOptions, Transcription } from './tasks/speech.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
 export type { TokenEntity, TokensModel, TokensOptions } from './tasks/tokens.js';
-export { type TraceInputs, type TraceOptions, type TraceTensor, traceModel } from './tasks/trace.js';
+export {
+  type AudioTraceInputs,
+  type TraceInputs,
+  type TraceOptions,
+  type TraceTensor,
+  traceModel,
+} from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
+export type { CtcModel } from './tasks/transcribe_ctc.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Encoding, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

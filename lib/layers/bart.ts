@@ -10,6 +10,7 @@ import type { Weights } from './weights.js';
 
 const eps = 1e-5; // nn.LayerNorm's own
 const bias = { bias: true };
+const plain = { bias: false };
 
 /** What the kin of BART differ in. */
 export interface BartKind {
@@ -21,9 +22,12 @@ export interface BartKind {
   readonly positions: (m: ModelBuilder, w: Weights, hidden: Dim<'hidden'>) => Weight<[string, 'hidden']>;
   /** Encoder and decoder have vocabularies of their own (Marian). */
   readonly twoVocabularies?: boolean;
+  /** The projections of keys have no bias (Whisper). */
+  readonly plainKeys?: boolean;
 }
 
-interface Side extends ModelBuilder {
+/** Attention over a side's own rows. */
+export interface Side extends ModelBuilder {
   attention(q: Rows<'hidden'>, k: Rows<'hidden'>, v: Rows<'hidden'>, options: object): Rows<'hidden'>;
 }
 
@@ -54,7 +58,8 @@ function residual(
   return norm(w, name, add(x, body(x)), eps);
 }
 
-function stack(
+/** The layers of one side, its hidden states recorded: (rows, hidden) → like `start`; `cross`: attention over the other side. */
+export function stack(
   m: Side,
   w: Weights,
   start: Rows<'hidden'>,
@@ -75,8 +80,9 @@ function stack(
     x = m.scoped(`layers.${i}`, () => {
       const a = l.at('self_attn');
       const attended = residual(l, 'self_attn_layer_norm', x, kind, (h) => {
-        const [q, k, v] = (['q_proj', 'k_proj', 'v_proj'] as const).map((name) => project(a, name, h, hidden, bias));
-        return project(a, 'out_proj', m.attention(q!, k!, v!, options), hidden, bias);
+        const [q, v] = [project(a, 'q_proj', h, hidden, bias), project(a, 'v_proj', h, hidden, bias)];
+        const k = project(a, 'k_proj', h, hidden, kind.plainKeys === true ? plain : bias);
+        return project(a, 'out_proj', m.attention(q, k, v, options), hidden, bias);
       });
       const seen =
         cross === undefined
@@ -99,6 +105,27 @@ export function bartCrossHeads(c: Seq2SeqBuilder['config']): CrossHeads {
   return { kvHeads: heads, headDim: c.int('d_model') / heads };
 }
 
+/** Keys and values of every decoder layer of `w` over the encoder's rows. */
+export function writeAllCross(m: Seq2SeqBuilder, w: Weights, rows: Rows<'hidden'>, kind: BartKind): void {
+  const hidden = rows.dims[1];
+  for (let i = 0; i < m.config.int('decoder_layers'); i++) {
+    const a = w.at(`layers.${i}.encoder_attn`);
+    m.encoder.scoped(`cross.${i}`, () => {
+      const k = project(a, 'k_proj', rows, hidden, kind.plainKeys === true ? plain : bias);
+      m.writeCross(k, project(a, 'v_proj', rows, hidden, bias));
+    });
+  }
+}
+
+/** The decoder's layers with cross-attention: (rows, hidden) → like `start`. */
+export function decoderStack(m: Seq2SeqBuilder, w: Weights, start: Rows<'hidden'>, kind: BartKind): Rows<'hidden'> {
+  const heads = m.config.int('decoder_attention_heads');
+  return stack(m.decoder as Side, w, start, 'decoder', kind, (a, h) => {
+    const y = m.crossAttention(project(a, 'q_proj', h, h.dims[1], bias), { heads });
+    return project(a, 'out_proj', y, h.dims[1], bias);
+  });
+}
+
 /** BART (Lewis et al. 2020) and its kin: encoder, decoder with cross-attention, tied head with final_logits_bias. */
 export function buildBart(m: Seq2SeqBuilder, kind: BartKind): void {
   const c = m.config;
@@ -118,22 +145,13 @@ export function buildBart(m: Seq2SeqBuilder, kind: BartKind): void {
     kind,
   );
   m.encoder.output('last_hidden_state', text);
-  for (let i = 0; i < c.int('decoder_layers'); i++) {
-    const a = e.at(`decoder.layers.${i}.encoder_attn`);
-    m.encoder.scoped(`cross.${i}`, () =>
-      m.writeCross(project(a, 'k_proj', text, hidden, bias), project(a, 'v_proj', text, hidden, bias)),
-    );
-  }
+  writeAllCross(m, e.at('decoder'), text, kind);
 
   const decoder = d.at('decoder');
   const words = two ? dim('vocab', c.int('decoder_vocab_size')) : vocab;
   const table = tableOf(d, two ? ['decoder.embed_tokens.weight'] : shared, words, hidden);
-  const heads = c.int('decoder_attention_heads');
   const start = embedded(m.decoder as Side, decoder, table, kind);
-  const last = stack(m.decoder as Side, decoder, start, 'decoder', kind, (a, h) => {
-    const y = m.crossAttention(project(a, 'q_proj', h, hidden, bias), { heads });
-    return project(a, 'out_proj', y, hidden, bias);
-  });
+  const last = decoderStack(m, decoder, start, kind);
   const own = m.decoderWeights.source.kind !== 'random' && m.decoderWeights.has('lm_head.weight');
   const head = own ? m.decoderWeights.matrix('lm_head.weight', words, hidden) : table;
   const final = m.decoderWeights.has('final_logits_bias')

@@ -1,5 +1,5 @@
 import type { Tensor, Weight } from '../graph/graph.js';
-import { stepDim } from '../graph/shape.js';
+import { dim, stepDim } from '../graph/shape.js';
 import { type AttentionOptions, rowAttention } from '../ops/attention.js';
 import { embed } from '../ops/embed.js';
 import { gatherRows } from '../ops/gather_rows.js';
@@ -48,6 +48,8 @@ export class EncoderBuilder extends ModelBuilder {
   readonly labels: readonly string[];
   /** Segments that the table holds; undefined: the model has none. */
   segments: number | undefined;
+  /** What the model reads instead of ids: `stride` frames of a spectrogram of so many bands become a row. */
+  spectrogram: { readonly bands: number; readonly stride: number } | undefined;
   /** Positions count only ids other than this one, from it on (RoBERTa); undefined: 0, 1, … of the places. */
   positionPadding: number | undefined;
 
@@ -61,6 +63,17 @@ export class EncoderBuilder extends ModelBuilder {
     this.logitRows = this.graph.input('logit_rows', 'i32', [stepDim('logit_rows')]);
     this.mask = this.graph.optionalInput('mask', 'u8', [stepDim('rows'), stepDim('keys')]);
     this.labels = config.labels();
+  }
+
+  /** A spectrogram instead of ids: x (frames, bands), and the first frame of each sequence. */
+  spectrogramInput(
+    bands: number,
+    stride: number,
+  ): { readonly x: Tensor<['frames', 'bands'], 'f32'>; readonly starts: Tensor<['seq_bounds'], 'i32'> } {
+    this.spectrogram = { bands, stride };
+    const x = this.graph.input('input_features', 'f32', [stepDim('frames'), dim('bands', bands)] as const);
+    const starts = this.graph.input('frame_starts', 'i32', [stepDim('seq_bounds')] as const);
+    return { x: x as Tensor<['frames', 'bands'], 'f32'>, starts: starts as Tensor<['seq_bounds'], 'i32'> };
   }
 
   /** Attends over all rows of the sequence: q (rows, heads · head_dim), k and v (rows, kv_heads · head_dim) → like q. */

@@ -28,10 +28,11 @@ export function storedOrMade<C extends string>(
   name: string,
   cols: Dim<C>,
   positions: number,
+  step = (cols.size ?? 0) / 2,
 ): Weight<['positions', C]> {
   const places = dim('positions', positions);
   if (w.source.kind !== 'random' && w.has(name)) return w.matrix(name, places, cols, { exact: true });
   const size = cols.size ?? 0;
-  const table = sinusoids(positions, size, size / 2);
+  const table = sinusoids(positions, size, step);
   return m.graph.weight<['positions', C]>(`${w.prefix}.${name}`, floats(table, positions), [places, cols]);
 }

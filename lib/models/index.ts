@@ -32,6 +32,7 @@ import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
 import { mt5, t5, t5Encoder } from './t5.js';
 import { hubert, wav2vec2 } from './wav2vec2.js';
+import { whisper } from './whisper.js';
 
 /** All architectures. A new one: its file and its line here. */
 export const architectures: readonly Architecture[] = [
@@ -75,6 +76,7 @@ export const architectures: readonly Architecture[] = [
   falcon,
   wav2vec2,
   hubert,
+  whisper,
 ];
 
 /** The architecture of a config's `architectures[0]`, or of its `model_type` where that is absent. */

@@ -9,6 +9,7 @@ import { groupNormInfo } from './group_norm.js';
 import { kvWriteInfo, tokenWriteInfo } from './kv_write.js';
 import { layerNormInfo } from './layer_norm.js';
 import { linearInfo } from './linear.js';
+import { logMelInfo } from './log_mel.js';
 import { matmulInfo } from './matmul.js';
 import { moeInfo } from './moe.js';
 import type { OpInfo } from './op.js';
@@ -49,6 +50,7 @@ export const opList: readonly OpInfo[] = [
   moeInfo,
   conv1dInfo,
   groupNormInfo,
+  logMelInfo,
 ];
 
 export {
@@ -69,6 +71,7 @@ export { groupNorm } from './group_norm.js';
 export { type CachePlace, type KvWriteOptions, kvWrite, tokenWrite } from './kv_write.js';
 export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';
+export { logMel } from './log_mel.js';
 export { matmul, matmulTransposed } from './matmul.js';
 export { type MoeOptions, moe } from './moe.js';
 export type { OpInfo } from './op.js';

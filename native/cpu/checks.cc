@@ -95,7 +95,7 @@ class StepCheck {
       range(in[1], 0, dim(in[0], 0));
     } else if (node.op == "attention") {
       attention(node, in);
-    } else if (node.op == "pool") {
+    } else if (node.op == "pool" || node.op == "log_mel") {
       bounds(in[1], dim(in[0], 0), true);
     } else if (node.op == "group_norm") {
       bounds(in[3], dim(in[0], 0), true);

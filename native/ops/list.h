@@ -11,6 +11,7 @@
 #include "ops/kv_write.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/log_mel.h"
 #include "ops/matmul.h"
 #include "ops/moe.h"
 #include "ops/pool.h"
@@ -51,6 +52,7 @@ enum OpId : int32_t {
   kOpMoe,
   kOpConv1d,
   kOpGroupNorm,
+  kOpLogMel,
   kOpCount,
 };
 
@@ -59,6 +61,7 @@ constexpr const OpDef* kOps[kOpCount] = {
     &kKvWriteDef, &kTokenWriteDef,   &kCopyBlocksDef, &kAttentionDef, &kSoftmaxDef,   &kActivationDef, &kGatedDef,
     &kAddDef,     &kMulDef,          &kScaleDef,      &kSoftcapDef,   &kConcatDef,    &kSliceDef,      &kGatherRowsDef,
     &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,       &kConv1dDef,    &kGroupNormDef,
+    &kLogMelDef,
 };
 static_assert(kOpCount <= kMaxOps);
 

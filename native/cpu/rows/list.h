@@ -18,6 +18,7 @@
 #include "cpu/rows/kv_write.h"
 #include "cpu/rows/layer_norm.h"
 #include "cpu/rows/linear.h"
+#include "cpu/rows/log_mel.h"
 #include "cpu/rows/matmul.h"
 #include "cpu/rows/pool.h"
 #include "cpu/rows/rms_norm.h"
@@ -59,6 +60,7 @@ static void fill(KernelTable& table) {
   table.op[kOpMoe] = moe_kernel;
   table.op[kOpConv1d] = conv1d_kernel;
   table.op[kOpGroupNorm] = group_norm_kernel;
+  table.op[kOpLogMel] = log_mel_kernel;
   fill_dots(table);
 }
 
