@@ -36,16 +36,19 @@ export type {
   TokenLogprob,
   Usage,
 } from './tasks/generation.js';
+export type { TextOutcome } from './tasks/in_order.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
+export type { LanguageOptions } from './tasks/languages.js';
 export { builtInModel, type LoadOptions, load, type Task, type TaskModels, type TaskOptions } from './tasks/load.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
+export type { Seq2SeqModel, TranslateOptions } from './tasks/seq2seq_model.js';
 export type { Session } from './tasks/session.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
 export type { TokenEntity, TokensModel, TokensOptions } from './tasks/tokens.js';
 export { type TraceInputs, type TraceOptions, type TraceTensor, traceModel } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { ChatMessage } from './text/chat_template.js';
-export type { Encoding, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
+export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';
