@@ -218,7 +218,7 @@ export class TextModel {
   }
 
   /** @internal Ids of a prompt, checked; text goes through the tokenizer with its usual special tokens. */
-  async encode(prompt: Prompt, addSpecial = true): Promise<Int32Array> {
+  async encode(prompt: Prompt, addSpecial = true, more: { readonly target?: boolean } = {}): Promise<Int32Array> {
     if (typeof prompt !== 'string') {
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       return Int32Array.from(prompt);
@@ -228,7 +228,7 @@ export class TextModel {
         file: this.checkpoint.path,
         hint: 'Give token ids instead of text',
       });
-    return this.tokenizer.encode(prompt, { addSpecial });
+    return this.tokenizer.encode(prompt, { addSpecial, ...more });
   }
 
   /** @internal */
