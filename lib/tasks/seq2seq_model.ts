@@ -7,7 +7,7 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
-import { leaseText, traceTexts } from './inspect_seq2seq.js';
+import { leaseText, traceTexts, twoVocabularies } from './inspect_seq2seq.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import type { TokenSpace } from './neighbours.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
@@ -90,17 +90,15 @@ export class Seq2SeqModel extends TextModel {
     }
   }
 
-  /** @internal Embeddings are those of what it reads. */
+  /** @internal Embeddings are those of what it reads, whose ids spell other words where each side has a vocabulary. */
   protected override space(): TokenSpace {
-    return super.space(this.whole.builder.encoder.graph);
+    return { ...super.space(this.whole.builder.encoder.graph), spells: !twoVocabularies(this.whole) };
   }
 
   /** The ids that the decoder begins with, then those given. */
   async #target(target: Prompt | undefined): Promise<Int32Array> {
     if (target === undefined) return this.#start.ids;
-    if (typeof target === 'string' && this.whole.config.optionalInt('decoder_vocab_size') !== undefined)
-      throw new UnsupportedError('texts of a decoder with a vocabulary of its own', { hint: 'Give target as ids' });
-    const given = typeof target === 'string' ? await this.encode(target, false) : target;
+    const given = typeof target === 'string' ? await this.encode(target, false, true) : target;
     checkIds(given, this.whole.vocabSize, 'target');
     const ids = Int32Array.from([...this.#start.ids, ...given]);
     if (ids.length <= this.maxContext) return ids;
