@@ -42,7 +42,12 @@ export function spectrogramConfig(
   same('feature_size', whole('feature_size', 80, 4096), bands);
   same('chunk_length', Math.floor(chunk / hop), frames);
   if (sampleRate !== 16_000)
-    throw new UnsupportedError('bad sampling_rate', { file, name: 'sampling_rate', expected: 16_000, found: sampleRate });
+    throw new UnsupportedError('bad sampling_rate', {
+      file,
+      name: 'sampling_rate',
+      expected: 16_000,
+      found: sampleRate,
+    });
   if ((raw.dither ?? 0) !== 0)
     throw new UnsupportedError('dither is not added', { file, name: 'dither', expected: 0, found: raw.dither });
   return { bands, window, hop, sampleRate, chunk };
@@ -60,7 +65,10 @@ function graphs(config: SpectrogramConfig): { power: Graph; scale: Graph } {
   const from = power.input('sample_starts', 'i32', [stepDim('seq_bounds')] as const);
   const to = power.input('starts', 'i32', [stepDim('seq_bounds')] as const);
   const [parts, width, mels] = [dim('parts', 2 * bins), dim('window', window), dim('bands', bands)] as const;
-  const fourier = power.weight<['parts', 'window']>('fourier', floats(windowedFourier(window), 2 * bins), [parts, width]);
+  const fourier = power.weight<['parts', 'window']>('fourier', floats(windowedFourier(window), 2 * bins), [
+    parts,
+    width,
+  ]);
   const filters = melFilters(bands, bins, sampleRate);
   // Cosine and sine of a bin have the same weight: their squares add up to its power.
   const twice = new Float32Array(2 * filters.length);

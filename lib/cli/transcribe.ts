@@ -44,7 +44,8 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
     if (values.json === true) {
       const documents = found.map((one, i) => ({ file: files[i], ...one }));
       await print(`${JSON.stringify(documents.length === 1 ? documents[0] : documents, undefined, 2)}\n`);
-    } else for (const [i, one] of found.entries()) await print(lines(one, files.length > 1 ? files[i] : undefined, values));
+    } else
+      for (const [i, one] of found.entries()) await print(lines(one, files.length > 1 ? files[i] : undefined, values));
   } finally {
     await model.dispose();
   }

@@ -165,7 +165,8 @@ class NodeCheck {
               "y must be as wide as x, which holds f32 or i32");
     if (node_.op == "pool") require(letter('g') == letter('s') + 1, "starts must have one entry more than y rows");
     if (node_.op == "conv1d") conv1d();
-    if (node_.op == "group_norm" || node_.op == "log_mel") require(letter('g') >= 1, "starts must have at least one entry");
+    if (node_.op == "group_norm" || node_.op == "log_mel")
+      require(letter('g') >= 1, "starts must have at least one entry");
     if (node_.op == "moe")
       require(
           integer("top") >= 1 && integer("top") <= letter('e') && letter('n') == letter('e') * letter('f') &&

@@ -60,8 +60,7 @@ constexpr const OpDef* kOps[kOpCount] = {
     &kEmbedDef,   &kLinearDef,       &kMatmulDef,     &kRmsNormDef,   &kLayerNormDef, &kRopeTableDef,  &kRopeDef,
     &kKvWriteDef, &kTokenWriteDef,   &kCopyBlocksDef, &kAttentionDef, &kSoftmaxDef,   &kActivationDef, &kGatedDef,
     &kAddDef,     &kMulDef,          &kScaleDef,      &kSoftcapDef,   &kConcatDef,    &kSliceDef,      &kGatherRowsDef,
-    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,       &kConv1dDef,    &kGroupNormDef,
-    &kLogMelDef,
+    &kSampleDef,  &kTokenLogprobDef, &kPoolDef,       &kMoeDef,       &kConv1dDef,    &kGroupNormDef,  &kLogMelDef,
 };
 static_assert(kOpCount <= kMaxOps);
 

@@ -3,9 +3,7 @@
 namespace verdant::VERDANT_ISA {
 
 // Phase 0: largest power of each sequence, into the workspace; log10 keeps order, so its log is m. Phase 1: the rows.
-static int64_t log_mel_workspace(const OpCall& call) {
-  return (call.in[1].dim[0] - 1) * (int64_t)sizeof(float);
-}
+static int64_t log_mel_workspace(const OpCall& call) { return (call.in[1].dim[0] - 1) * (int64_t)sizeof(float); }
 
 static int64_t log_mel_tasks(const OpCall& call, int32_t phase) {
   return phase == 0 ? call.in[1].dim[0] - 1 : call.in[0].dim[0];
