@@ -39,7 +39,18 @@ export type {
 } from './tasks/generation.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
-export { builtInModel, type LoadOptions, load, type Task, type TaskModels, type TaskOptions } from './tasks/load.js';
+export type { Lens, LensOptions, LensToken } from './tasks/lens.js';
+export {
+  type BuiltInModel,
+  builtInModel,
+  builtInModels,
+  type LoadOptions,
+  load,
+  type Task,
+  type TaskModels,
+  type TaskOptions,
+} from './tasks/load.js';
+export type { Neighbour, NeighbourOptions, Token, TokenSum } from './tasks/neighbours.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
 export type { Session } from './tasks/session.js';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InputError } from '../errors.js';
-import type { AudioTraceInputs, TraceInputs } from '../tasks/trace.js';
+import type { AudioTraceInputs, SpectrogramTraceInputs, TraceInputs } from '../tasks/trace.js';
 import type { NumberTensor } from '../weights/read_tensor.js';
 import type { WritableTensor } from '../weights/write_safetensors.js';
 import { type Context, given, integerOf } from './command.js';
@@ -23,7 +23,7 @@ interface TraceValues extends HubValues, DeviceValues {
 const rules = `
 IN holds input_ids and, where needed, attention_mask, position_ids, token_type_ids, decoder_input_ids and
 decoder_attention_mask: integers, (batch, length), Hugging Face's names; for speech input_values, (batch, samples), and
-attention_mask where rows are shorter. OUT gets what the class returns (logits, last_hidden_state, pooler_output,
+attention_mask where rows are shorter; for Whisper input_features, (batch, bands, frames), and decoder_input_ids. OUT gets what the class returns (logits, last_hidden_state, pooler_output,
 start_logits …), hidden_states.N and attentions.N (F32; zeros in padded rows), or with --max-new-tokens only sequences
 (I64), with beams sequences_scores too: prompts without padding, then the new ids, then padding; encoder-decoders begin
 with their own start id, whatever decoder_input_ids are. Linears multiply in f32 unless --compute says otherwise. No tokenizer is needed.`;
@@ -48,9 +48,10 @@ const known = [
   'decoder_input_ids',
   'decoder_attention_mask',
   'input_values',
+  'input_features',
 ] as const;
 
-async function readInputs(file: string): Promise<TraceInputs | AudioTraceInputs> {
+async function readInputs(file: string): Promise<TraceInputs | AudioTraceInputs | SpectrogramTraceInputs> {
   const { readSafetensors } = await import('../weights/safetensors.js');
   const { readNumberTensors } = await import('../weights/read_tensor.js');
   const header = await readSafetensors(file);
@@ -60,17 +61,23 @@ async function readInputs(file: string): Promise<TraceInputs | AudioTraceInputs>
     throw new InputError('inputs that this model does not take', { file, expected: known.join(', '), found });
   }
   const tensors = await readNumberTensors(header);
-  const [ids, mask, positions, types, decoder, decoderMask, values] = known.map((name) => tensors.get(name));
+  const [ids, mask, positions, types, decoder, decoderMask, values, features] = known.map((name) => tensors.get(name));
   for (const [name, { data }] of tensors) checkNumbers(file, name, data);
   if (values !== undefined) {
     const other = [...tensors.keys()].find((name) => name !== 'input_values' && name !== 'attention_mask');
     if (other === undefined) return { inputValues: values, ...given({ attentionMask: mask }) };
     throw new InputError('waveforms have no other inputs than a mask', { file, tensor: other });
   }
+  if (features !== undefined) {
+    const other = [...tensors.keys()].find((name) => name !== 'input_features' && !name.startsWith('decoder_'));
+    const rest = given({ decoderInputIds: decoder, decoderAttentionMask: decoderMask });
+    if (other === undefined) return { inputFeatures: features, ...rest };
+    throw new InputError('spectrograms have no other inputs than those of the decoder', { file, tensor: other });
+  }
   if (ids === undefined)
     throw new InputError('the inputs lack input_ids', {
       file,
-      expected: 'input_ids, or input_values of a waveform',
+      expected: 'input_ids, input_values of a waveform, or input_features of a spectrogram',
       found: [...tensors.keys()],
     });
   return {
@@ -87,7 +94,7 @@ async function readInputs(file: string): Promise<TraceInputs | AudioTraceInputs>
 
 function checkNumbers(file: string, tensor: string, data: Float64Array): void {
   const mask = tensor.endsWith('attention_mask');
-  const wave = tensor === 'input_values';
+  const wave = tensor === 'input_values' || tensor === 'input_features';
   const bad = data.find((x) => (wave ? !Number.isFinite(x) : mask ? x !== 0 && x !== 1 : !Number.isInteger(x)));
   if (bad !== undefined)
     throw new InputError('unusable value', {
@@ -126,6 +133,8 @@ async function trace(path: string, values: TraceValues, { signal }: Context): Pr
     tensors = await traceModel(checkpoint, inputs, device);
   } else {
     if ('inputValues' in inputs) throw new InputError('a waveform is not continued', { name: 'maxNewTokens' });
+    if ('inputFeatures' in inputs)
+      throw new InputError('a spectrogram is not continued here', { name: 'maxNewTokens', hint: 'Use transcribe' });
     const { traceSequences } = await import('../tasks/trace_sequences.js');
     const options = { ...device, maxNewTokens: values.maxNewTokens, numBeams: values.numBeams, signal };
     const { scores, ...sequences } = await traceSequences(checkpoint, inputs, options);

@@ -1,5 +1,6 @@
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
+import type { EncoderBuilder } from '../layers/encoder.js';
 import type { Executable } from '../runtime/executable.js';
 import type { BuiltSeq2Seq } from './build.js';
 import { packEncoderStep } from './encoder_host.js';
@@ -8,7 +9,10 @@ import type { StepArrays } from './step_inputs.js';
 
 /** What an encoder reads: ids, and where they stand in a padded text if not at 0, 1, … */
 export interface SourceIds {
+  /** Of a spectrogram: as many zeros as it has rows. */
   readonly ids: Int32Array;
+  /** A spectrogram (frames, bands), `stride` frames to a row, in place of ids. */
+  readonly features?: Float32Array | undefined;
   readonly places?: ArrayLike<number> | undefined;
   readonly positions?: ArrayLike<number> | undefined;
 }
@@ -19,6 +23,20 @@ export interface SourceText extends SourceIds {
   encoded: boolean;
   /** Completions that read it. */
   users: number;
+}
+
+/** The spectrograms of a step one after another; nothing for an encoder of ids. */
+export function packFrames(builder: EncoderBuilder, sources: readonly SourceIds[]): StepArrays {
+  if (builder.spectrogram === undefined) return { dims: {}, inputs: {} };
+  const { bands } = builder.spectrogram;
+  const parts = sources.map((source) => source.features ?? new Float32Array(0));
+  const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
+  const starts = new Int32Array(parts.length + 1);
+  for (const [s, part] of parts.entries()) {
+    all.set(part, starts[s]! * bands);
+    starts[s + 1] = starts[s]! + part.length / bands;
+  }
+  return { dims: { frames: starts[parts.length]! }, inputs: { input_features: all, frame_starts: starts } };
 }
 
 /** The program that reads texts and leaves keys and values for cross-attention. */
@@ -95,8 +113,9 @@ export class TextReader {
       }
     }
     const cross = { cross_positions: positions, seq_ids: seqIds, table_cross: table };
-    const sizes = { ...dims, keys: rows, cross_columns: columns };
-    const result = await executable.run(sizes, { ...inputs, ...cross });
+    const frames = packFrames(this.#built.builder.encoder, texts);
+    const sizes = { ...dims, ...frames.dims, keys: rows, cross_columns: columns };
+    const result = await executable.run(sizes, { ...inputs, ...frames.inputs, ...cross });
     for (const text of texts) text.encoded = true;
     return result.outputs as Record<string, Float32Array>;
   }

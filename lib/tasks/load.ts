@@ -71,9 +71,18 @@ const known = [
   'kvMemory',
 ];
 
-/** Folder of the model that comes with Verdant. */
-export function builtInModel(): string {
-  return fileURLToPath(new URL('../../models/verdant-tiny', import.meta.url));
+/** The models that come with Verdant: each in models/verdant-NAME, with a card. */
+export const builtInModels = ['tiny', 'numbers'] as const;
+export type BuiltInModel = (typeof builtInModels)[number];
+
+/**
+ * Folder of a model that comes with Verdant: 'tiny' (default) tells stories and chats, 'numbers' writes numbers as words and
+ * back (T5). Throws an OptionError for other names.
+ */
+export function builtInModel(name: BuiltInModel = 'tiny'): string {
+  if (!builtInModels.includes(name))
+    throw new OptionError('no such built-in model', { name: 'name', expected: builtInModels.join(', '), found: name });
+  return fileURLToPath(new URL(`../../models/verdant-${name}`, import.meta.url));
 }
 
 /** Names, kinds and ranges of the options. Throws OptionError. */
@@ -124,7 +133,14 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
 
 /** Whether a folder holds the files of a tokenizer. */
 export function hasTokenizer(folder: string | undefined): folder is string {
-  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
+  const files = [
+    'tokenizer.json',
+    'vocab.json',
+    'vocab.txt',
+    'tokenizer.model',
+    'spiece.model',
+    'sentencepiece.bpe.model',
+  ];
   return folder !== undefined && files.some((f) => existsSync(join(folder, f)));
 }
 

@@ -7,7 +7,9 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
-import { traceTexts } from './inspect_seq2seq.js';
+import { leaseText, traceTexts } from './inspect_seq2seq.js';
+import { type Lens, type LensOptions, lensOfIds } from './lens.js';
+import type { TokenSpace } from './neighbours.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
 import { type Prompt, TextModel } from './text_model.js';
 import { checkIds } from './whole.js';
@@ -68,6 +70,29 @@ export class Seq2SeqModel extends TextModel {
     checkObject('request', request);
     const source = await this.#source(prompt);
     return traceTexts(this.host, this.whole, source, await this.#target(request.target), request, this.tokenizer);
+  }
+
+  /** The logit lens over what the decoder has written: `options.target`, after the ids that it begins with. */
+  override async lens(
+    prompt: Prompt,
+    options: LensOptions & { readonly target?: TraceRequest['target'] } = {},
+  ): Promise<Lens> {
+    checkObject('options', options);
+    const { target, ...rest } = options;
+    const [source, ids] = [await this.#source(prompt), await this.#target(target)];
+    const text = await leaseText(this.host, source, rest.signal);
+    try {
+      await this.host.reader!.encode([text]);
+      return await lensOfIds(this.host, this.lensGraph(), ids, rest, this.tokenizer, { text });
+    } finally {
+      this.host.reader!.close(text);
+      this.host.engine.pool.notify();
+    }
+  }
+
+  /** @internal Embeddings are those of what it reads. */
+  protected override space(): TokenSpace {
+    return super.space(this.whole.builder.encoder.graph);
   }
 
   /** The ids that the decoder begins with, then those given. */

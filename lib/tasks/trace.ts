@@ -21,9 +21,11 @@ import {
   type TraceTensor,
 } from './trace_inputs.js';
 import { traceSeq2Seq } from './trace_seq2seq.js';
+import type { SpectrogramTraceInputs } from './trace_spectrogram.js';
 
 export type { AudioTraceInputs } from './trace_audio.js';
 export type { TraceInputs, TraceTensor } from './trace_inputs.js';
+export type { SpectrogramTraceInputs } from './trace_spectrogram.js';
 
 export interface TraceOptions {
   readonly device?: string | undefined;
@@ -62,7 +64,7 @@ function windowMask(row: TraceRow, window: number): Uint8Array {
  */
 export async function traceModel(
   checkpoint: Checkpoint,
-  given: TraceInputs | AudioTraceInputs,
+  given: TraceInputs | AudioTraceInputs | SpectrogramTraceInputs,
   options: TraceOptions = {},
 ): Promise<Map<string, TraceTensor>> {
   checkTraceOptions(options);
@@ -71,8 +73,9 @@ export async function traceModel(
   try {
     const compute = options.compute ?? 'f32';
     if (built.kind === 'audio') return await traceAudio(model, built, given as AudioTraceInputs, compute);
+    if (built.kind === 'seq2seq')
+      return await traceSeq2Seq(model, built, given as TraceInputs | SpectrogramTraceInputs, compute);
     const inputs = given as TraceInputs;
-    if (built.kind === 'seq2seq') return await traceSeq2Seq(model, built, inputs, compute);
     for (const name of ['decoderInputIds', 'decoderAttentionMask'] as const)
       if (inputs?.[name] !== undefined) throw new InputError(`${name} is for encoder-decoders`, { name });
     if (inputs?.tokenTypeIds !== undefined && built.kind === 'decoder')

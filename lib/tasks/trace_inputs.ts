@@ -52,7 +52,7 @@ export interface TraceLimits {
 }
 
 /** The decoder's inputs of an encoder-decoder as inputs of their own. */
-export function decoderInputs(inputs: TraceInputs, inputIds: TraceInput): TraceInputs {
+export function decoderInputs(inputs: Pick<TraceInputs, 'decoderAttentionMask'>, inputIds: TraceInput): TraceInputs {
   return { inputIds, attentionMask: inputs.decoderAttentionMask };
 }
 

@@ -1,8 +1,9 @@
 import type { BuiltSeq2Seq } from '../engine/build.js';
+import { packFrames, type SourceIds } from '../engine/encode_texts.js';
 import { encoderPositions, packEncoderStep } from '../engine/encoder_host.js';
 import { blocksFor } from '../engine/kv_blocks.js';
 import { packStep } from '../engine/step_inputs.js';
-import { UnsupportedError } from '../errors.js';
+import { InputError, UnsupportedError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { lower } from '../graph/lower.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
@@ -15,6 +16,7 @@ import {
   type TraceRow,
   type TraceTensor,
 } from './trace_inputs.js';
+import { type SpectrogramTraceInputs, spectrogramRows } from './trace_spectrogram.js';
 
 /** Hugging Face's name of an output of the encoder's or the decoder's graph. */
 function publicName(side: 'encoder' | 'decoder', name: string): string {
@@ -22,9 +24,9 @@ function publicName(side: 'encoder' | 'decoder', name: string): string {
 }
 
 /** What the class makes of the text where nothing is said of the decoder (shift_tokens_right); others refuse. */
-function shiftedInputs(built: BuiltSeq2Seq, inputs: TraceInputs): TraceInput {
+function shiftedInputs(built: BuiltSeq2Seq, inputs: TraceInputs | SpectrogramTraceInputs): TraceInput {
   const { modelType } = built.config;
-  if (modelType !== 'bart' && modelType !== 'mbart')
+  if ('inputFeatures' in inputs || (modelType !== 'bart' && modelType !== 'mbart'))
     throw new UnsupportedError(`${built.architecture.classes[0]} needs decoder_input_ids`, {
       name: 'decoder_input_ids',
     });
@@ -56,19 +58,46 @@ async function compileSide(model: DeviceModel, graph: Graph, pattern: RegExp, co
   return { executable, graph, names };
 }
 
+/** A row of the batch as the encoder reads it. */
+interface SourceRow {
+  readonly kept: readonly number[];
+  readonly source: SourceIds;
+}
+
+/** Texts without what their mask hides, or spectrograms. */
+function readSources(
+  built: BuiltSeq2Seq,
+  inputs: TraceInputs | SpectrogramTraceInputs,
+): { readonly rows: readonly SourceRow[]; readonly batch: number; readonly length: number } {
+  const { encoder } = built.builder;
+  if ('inputFeatures' in inputs !== (encoder.spectrogram !== undefined))
+    throw new InputError('the model reads something else', {
+      ...{ name: 'inputs', expected: encoder.spectrogram === undefined ? 'input_ids' : 'input_features' },
+    });
+  if ('inputFeatures' in inputs) {
+    const rows = spectrogramRows(built, inputs);
+    const kept = Array.from({ length: built.maxSource }, (_, i) => i);
+    return { rows: rows.map((source) => ({ kept, source })), batch: rows.length, length: built.maxSource };
+  }
+  const limits = { vocabSize: built.sourceVocab, positions: encoder.learnedPositions };
+  const read = readTraceRows({ inputIds: inputs.inputIds, attentionMask: inputs.attentionMask }, limits);
+  const rows = read.rows.map(({ ids, kept, padded }) => {
+    const all = encoderPositions(encoder, padded.ids);
+    return { kept, source: { ids: Int32Array.from(ids), positions: kept.map((c) => all[c]!), places: kept } };
+  });
+  return { ...read, rows };
+}
+
 /** All that an encoder-decoder's class returns of a padded batch; each row runs alone. */
 export async function traceSeq2Seq(
   model: DeviceModel,
   built: BuiltSeq2Seq,
-  inputs: TraceInputs,
+  inputs: TraceInputs | SpectrogramTraceInputs,
   compute: string,
 ): Promise<Map<string, TraceTensor>> {
   const { builder } = built;
   const { encoder, decoder } = builder;
-  const source = readTraceRows(
-    { inputIds: inputs.inputIds, attentionMask: inputs.attentionMask },
-    { vocabSize: built.sourceVocab, positions: encoder.learnedPositions },
-  );
+  const source = readSources(built, inputs);
   const target = readTraceRows(decoderInputs(inputs, inputs.decoderInputIds ?? shiftedInputs(built, inputs)), {
     vocabSize: built.vocabSize,
     positions: decoder.learnedPositions,
@@ -85,6 +114,10 @@ export async function traceSeq2Seq(
     ),
   };
   const out = new Map<string, TraceTensor>();
+  if (target.batch !== source.batch)
+    throw new InputError('decoder_input_ids must have a row for each row of the batch', {
+      ...{ name: 'decoder_input_ids', expected: source.batch, found: target.batch },
+    });
   for (const [b, row] of source.rows.entries()) {
     const written = target.rows[b]!;
     const results = {
@@ -121,19 +154,21 @@ const blockTable = (tokens: number): Int32Array => Int32Array.from({ length: blo
 async function runEncoder(
   built: BuiltSeq2Seq,
   executable: Executable,
-  row: TraceRow,
+  { source }: SourceRow,
 ): Promise<Record<string, Float32Array>> {
-  const n = row.kept.length;
-  const all = encoderPositions(built.builder.encoder, row.padded.ids);
-  const sequence = { ids: row.ids, positions: row.kept.map((c) => all[c]!), places: row.kept };
-  const { dims, inputs } = packEncoderStep(built.builder.encoder, [sequence]);
+  const n = source.ids.length;
+  const { dims, inputs } = packEncoderStep(built.builder.encoder, [source]);
+  const frames = packFrames(built.builder.encoder, [source]);
   const table = blockTable(n);
   const cross = {
     cross_positions: Int32Array.from({ length: n }, (_, i) => i),
     seq_ids: new Int32Array(n),
     table_cross: table,
   };
-  const { outputs } = await executable.run({ ...dims, keys: n, cross_columns: table.length }, { ...inputs, ...cross });
+  const { outputs } = await executable.run(
+    { ...dims, ...frames.dims, keys: n, cross_columns: table.length },
+    { ...inputs, ...frames.inputs, ...cross },
+  );
   return outputs as Record<string, Float32Array>;
 }
 

@@ -22,7 +22,7 @@ export interface Fixture {
 }
 
 /** Folders of tests/fixtures. */
-export type FixtureKind = 'models' | 'gguf' | 'encoders' | 'seq2seq' | 'speech';
+export type FixtureKind = 'models' | 'gguf' | 'encoders' | 'seq2seq' | 'speech' | 'whisper';
 
 /** All fixtures of a kind. */
 export function fixtures(kind: FixtureKind): Fixture[] {
