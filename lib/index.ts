@@ -37,6 +37,7 @@ export type {
   TokenLogprob,
   Usage,
 } from './tasks/generation.js';
+export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
 export type { Lens, LensOptions, LensToken } from './tasks/lens.js';
