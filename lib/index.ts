@@ -38,6 +38,8 @@ export type {
   Usage,
 } from './tasks/generation.js';
 export type { TextOutcome } from './tasks/in_order.js';
+
+export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
 export type { LanguageOptions } from './tasks/languages.js';

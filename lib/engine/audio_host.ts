@@ -6,6 +6,7 @@ import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltAudio } from './build.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
+import { ProgramCache } from './program_cache.js';
 
 export interface AudioHostOptions extends DeviceOptions {
   /** Samples of a step: as many waiting clips run together as fit, a longer one alone. Default 480 000, half a minute. */
@@ -60,6 +61,8 @@ export class AudioHost {
   readonly built: BuiltAudio;
   readonly model: DeviceModel;
   readonly #executable: Executable;
+  readonly #shown: ProgramCache;
+  readonly #compute: string | undefined;
   readonly #stepSamples: number;
   #waiting: Job[] = [];
   #running = false;
@@ -69,6 +72,8 @@ export class AudioHost {
     this.built = built;
     this.model = model;
     this.#executable = executable;
+    this.#shown = new ProgramCache(model);
+    this.#compute = options.compute;
     this.#stepSamples = options.stepSamples ?? 480_000;
   }
 
@@ -87,6 +92,24 @@ export class AudioHost {
       this.#running = true;
       setImmediate(() => void this.#pump());
     });
+  }
+
+  /** One clip by itself, with any outputs of the graph, attention maps too. */
+  async alone(
+    outputs: readonly string[],
+    samples: Float32Array,
+  ): Promise<{ readonly frames: number; readonly outputs: AudioResult }> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    const { builder } = this.built;
+    // A value with two names (last_hidden_state, the last of hidden_states) is given once.
+    const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
+    const once = [...names.values()];
+    const program = await this.#shown.get(once.join(' '), () => audioProgram(this.built, once, this.#compute));
+    const { dims, inputs } = packAudioStep(builder, [samples]);
+    const frames = dims.rows!;
+    const made = (await program.run({ ...dims, keys: frames }, inputs)).outputs as Record<string, Float32Array>;
+    const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!]!;
+    return { frames, outputs: Object.fromEntries(outputs.map((name) => [name, given(name)])) };
   }
 
   async dispose(): Promise<void> {
