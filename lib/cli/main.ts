@@ -17,8 +17,10 @@ const commands: Readonly<Record<string, Entry>> = {
   inspect: { summary: 'what a model is made of and needs', load: () => import('./inspect.js') },
   graph: { summary: 'print the program of a model', load: () => import('./graph.js') },
   trace: { summary: 'write logits, hidden states and attention maps to a file', load: () => import('./trace.js') },
+  transcribe: { summary: 'write down speech', load: () => import('./transcribe.js') },
   quantize: { summary: 'write a model as a GGUF file of a smaller type', load: () => import('./quantize.js') },
   pull: { summary: 'download a model from the hub', load: () => import('./pull.js') },
+  tour: { summary: 'how transformers work, by example', load: () => import('./tour.js') },
   bench: { summary: 'measure speed, next to what the machine gives', load: () => import('./bench.js') },
   doctor: { summary: 'what this machine can do', load: () => import('./doctor.js') },
 };

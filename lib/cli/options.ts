@@ -74,9 +74,18 @@ export function addLoadOptions(command: Command): Command {
     .option('--kv-memory <bytes>', 'memory for the KV cache, such as 1GiB');
 }
 
-/** Opens a model with its progress on stderr; without a path the built-in one. */
+/** Opens a text model with its progress on stderr; without a path the built-in one. */
 export async function loadModel(path: string | undefined, values: LoadValues, context: Context): Promise<TextModel> {
   const { load } = await import('../tasks/load.js');
+  return openModel(values, context, (options) => load(path, options));
+}
+
+/** Opens a model of any task with its progress on stderr. */
+export async function openModel<T extends { dispose(): Promise<void> }>(
+  values: LoadValues,
+  context: Context,
+  open: (options: LoadOptions) => Promise<T>,
+): Promise<T> {
   const reading = new Progress('loading');
   const pulling = new Progress('downloading');
   const options: LoadOptions = {
@@ -90,7 +99,7 @@ export async function loadModel(path: string | undefined, values: LoadValues, co
     signal: context.signal,
   };
   try {
-    const model = await load(path, options);
+    const model = await open(options);
     if (context.signal.aborted) await model.dispose();
     context.signal.throwIfAborted();
     return model;

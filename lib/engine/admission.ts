@@ -1,5 +1,6 @@
-import { ContextOverflowError, InputError, OptionError } from '../errors.js';
+import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
 import { pageTokens } from '../layers/decoder.js';
+import { beamBlocks } from './beams.js';
 import { blocksFor } from './kv_blocks.js';
 import type { GenerationRequest, Retained, Sequence } from './sequence.js';
 
@@ -21,11 +22,15 @@ export function forkFrom(request: GenerationRequest, ropeSwitch: number | undefi
   return crosses ? 0 : request.prompt.length;
 }
 
-/** Blocks that the completions after the first need, copies of shared ones included. */
+/** Sequences that a request comes to: its completions or its beams. */
+export const sequencesOf = (request: GenerationRequest): number => request.options.beams?.beams ?? request.options.n;
+
+/** Blocks that the completions or beams after the first need, copies of shared ones included. */
 export function forkBlocks(request: GenerationRequest, ropeSwitch: number | undefined): number {
-  const { n, maxTokens } = request.options;
-  if (n === 1) return 0;
+  const { n, maxTokens, beams } = request.options;
   const prompt = request.prompt.length;
+  if (beams !== undefined) return beamBlocks(prompt, maxTokens, beams.beams) - blocksFor(prompt + maxTokens);
+  if (n === 1) return 0;
   const shared = Math.floor(forkFrom(request, ropeSwitch) / pageTokens);
   return (n - 1) * (blocksFor(prompt + maxTokens) - shared) + blocksFor(prompt) - shared;
 }
@@ -39,13 +44,21 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
       found: `${prompt.length} + ${options.maxTokens}`,
     });
   }
-  if (options.n > limits.sequences) {
-    throw new OptionError('n is more than the sequences that run at once', {
-      name: 'n',
+  if (sequencesOf(request) > limits.sequences) {
+    const name = options.beams === undefined ? 'n' : 'numBeams';
+    throw new OptionError(`${name} is more than the sequences that run at once`, {
+      name,
       expected: `at most ${limits.sequences} (maxSequences)`,
-      found: options.n,
+      found: sequencesOf(request),
     });
   }
+  const { ropeSwitch } = limits;
+  if (options.beams !== undefined && ropeSwitch !== undefined && prompt.length + options.maxTokens > ropeSwitch)
+    throw new UnsupportedError('beams cannot pass the length at which rope angles change', {
+      name: 'numBeams',
+      expected: `at most ${ropeSwitch} tokens in all`,
+      found: prompt.length + options.maxTokens,
+    });
   const read = blocksFor(request.source?.ids.length ?? 0);
   if (read > limits.textBlocks) {
     throw new ContextOverflowError('the text needs more KV blocks than there are', {
@@ -59,16 +72,22 @@ export function checkRequest(request: GenerationRequest, limits: RequestLimits):
     throw new ContextOverflowError('the request needs more KV blocks than there are', {
       expected: `at most ${limits.blocks}`,
       found: worst,
-      hint: 'Raise kvMemory, or ask for fewer completions',
+      hint: 'Raise kvMemory, or ask for fewer completions or beams',
     });
   }
 }
 
 /**
  * How much of the cache a session can use again: at least one id must be taken in, so that there are logits. `limit`:
- * length above which rope angles depend on the length.
+ * length above which rope angles depend on the length; `signature`: of the changes that the request makes.
  */
-export function commonPrefix(kept: Retained, ids: readonly number[], limit: number | undefined): number {
+export function commonPrefix(
+  kept: Retained,
+  ids: readonly number[],
+  limit: number | undefined,
+  signature: string,
+): number {
+  if ((kept.signature ?? '') !== signature) return 0;
   if (limit !== undefined && Math.max(ids.length, kept.ropeLength) > limit) return 0;
   let n = 0;
   while (n < kept.ids.length && n < ids.length - 1 && kept.ids[n] === ids[n]) n++;

@@ -40,9 +40,9 @@ export function packFrames(builder: EncoderBuilder, sources: readonly SourceIds[
 }
 
 /** The program that reads texts and leaves keys and values for cross-attention. */
-export function encodeProgram(built: BuiltSeq2Seq, compute?: string): Program {
+export function encodeProgram(built: BuiltSeq2Seq, compute?: string, outputs: readonly string[] = []): Program {
   const options = compute === undefined ? {} : { compute };
-  return lower(built.builder.encoder.graph, { name: 'encode', outputs: [], ...options });
+  return lower(built.builder.encoder.graph, { name: 'encode', outputs, ...options });
 }
 
 /** The encoder's side of an engine: blocks of cross-attention, and the steps that fill them. */
@@ -51,8 +51,17 @@ export class TextReader {
   readonly #built: BuiltSeq2Seq;
   readonly #executable: Executable;
   readonly #stepRows: number;
+  readonly #show: (outputs: readonly string[]) => Promise<Executable>;
 
-  constructor(built: BuiltSeq2Seq, executable: Executable, blocks: KvBlocks, stepRows: number) {
+  /** `show`: the program that gives these outputs besides. */
+  constructor(
+    built: BuiltSeq2Seq,
+    executable: Executable,
+    blocks: KvBlocks,
+    stepRows: number,
+    show: (outputs: readonly string[]) => Promise<Executable>,
+  ) {
+    this.#show = show;
     this.#built = built;
     this.#executable = executable;
     this.blocks = blocks;
@@ -79,7 +88,13 @@ export class TextReader {
     }
   }
 
-  async #step(texts: readonly SourceText[]): Promise<void> {
+  /** Reads one text by itself and gives these outputs of the encoder's graph. */
+  show(text: SourceText, outputs: readonly string[]): Promise<Record<string, Float32Array>> {
+    return this.#step([text], outputs);
+  }
+
+  async #step(texts: readonly SourceText[], outputs: readonly string[] = []): Promise<Record<string, Float32Array>> {
+    const executable = outputs.length === 0 ? this.#executable : await this.#show(outputs);
     for (const text of texts) text.table.write(0, text.ids.length);
     const { dims, inputs } = packEncoderStep(this.#built.builder.encoder, texts);
     const rows = dims.rows!;
@@ -99,9 +114,10 @@ export class TextReader {
     }
     const cross = { cross_positions: positions, seq_ids: seqIds, table_cross: table };
     const frames = packFrames(this.#built.builder.encoder, texts);
-    const sizes = { ...dims, ...frames.dims, cross_columns: columns };
-    await this.#executable.run(sizes, { ...inputs, ...frames.inputs, ...cross });
+    const sizes = { ...dims, ...frames.dims, keys: rows, cross_columns: columns };
+    const result = await executable.run(sizes, { ...inputs, ...frames.inputs, ...cross });
     for (const text of texts) text.encoded = true;
+    return result.outputs as Record<string, Float32Array>;
   }
 }
 

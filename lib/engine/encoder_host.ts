@@ -5,6 +5,7 @@ import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltEncoder } from './build.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
+import { ProgramCache } from './program_cache.js';
 
 /** One text for an encoder. */
 export interface EncoderSequence {
@@ -168,6 +169,7 @@ export class EncoderHost {
   readonly stepRows: number;
   readonly #compute: string | undefined;
   readonly #lanes = new Map<string, Lane>();
+  readonly #shown: ProgramCache;
   readonly #main: { readonly name: string; readonly executable: Executable };
   #disposed = false;
 
@@ -181,6 +183,7 @@ export class EncoderHost {
     this.model = model;
     this.#main = main;
     this.#compute = options.compute;
+    this.#shown = new ProgramCache(model);
     this.stepRows = options.stepRows ?? 1024;
   }
 
@@ -199,6 +202,19 @@ export class EncoderHost {
   run(outputs: readonly string[], sequence: EncoderSequence, signal?: AbortSignal): Promise<EncoderResult> {
     if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
     return new Promise((resolve, reject) => this.#lane(outputs).add({ sequence, signal, resolve, reject }));
+  }
+
+  /** One text by itself, with any outputs of the graph, attention maps too. */
+  async alone(outputs: readonly string[], sequence: EncoderSequence): Promise<EncoderResult> {
+    const { builder } = this.built;
+    // A value with two names (last_hidden_state, the last of hidden_states) is given once.
+    const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
+    const once = [...names.values()];
+    const program = await this.#shown.get(once.join(' '), () => encoderProgram(this.built, once, this.#compute));
+    const { dims, inputs } = packEncoderStep(builder, [sequence]);
+    const { outputs: made } = await program.run({ ...dims, keys: sequence.ids.length }, inputs);
+    const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!] as Float32Array;
+    return Object.fromEntries(outputs.map((name) => [name, given(name)]));
   }
 
   async dispose(): Promise<void> {

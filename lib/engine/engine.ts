@@ -2,11 +2,14 @@ import { AbortError, DisposedError, NumericError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
-import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits } from './admission.js';
+import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits, sequencesOf } from './admission.js';
+import { BeamJob, tellBeams } from './beams.js';
 import type { BuiltDecoder } from './build.js';
 import { addTexts, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
 import { KvPool } from './kv_pool.js';
+import { ProbeStep } from './probe_step.js';
+import type { ProbeSpec } from './probes.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
 import { type FinishReason, type GenerationRequest, type SampledToken, Sequence, sampledToken } from './sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
@@ -27,11 +30,13 @@ export const defaultLimits: EngineLimits = { stepRows: 512, chunk: 512, sequence
 /** Milliseconds that one native call should take at most when it takes several decode steps. */
 const callTarget = 20;
 
-/** The programs that the engine drives; the last two are made when the first request needs them. */
+/** The programs that the engine drives; all but the step are made when the first request needs them. */
 export interface EnginePrograms {
-  readonly step: Executable;
-  logits(): Promise<Executable>;
+  /** The step, or with `logits` the one that gives them, with `probe` in it. */
+  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable>;
   sampler(): Promise<Executable>;
+  /** Columns of what changes a value. */
+  probeWidth(name: string): number;
   /** Of an encoder-decoder. */
   readonly reader?: TextReader | undefined;
 }
@@ -154,7 +159,7 @@ export class Engine {
   #admit(): void {
     this.#starved = false;
     for (let request = this.#waiting[0]; request !== undefined; request = this.#waiting[0]) {
-      if (this.#slots + request.options.n > this.#limits.sequences) return;
+      if (this.#slots + sequencesOf(request) > this.#limits.sequences) return;
       const sequence = this.#start(request);
       this.#starved = sequence === undefined;
       if (sequence === undefined) return;
@@ -165,7 +170,8 @@ export class Engine {
 
   /** Running sequences, those that have yet to fork included. */
   get #slots(): number {
-    return this.#running.reduce((n, s) => n + this.#samplesOf(s), 0);
+    const of = (s: Sequence): number => (s.beams === undefined ? s.samples : s.index > 0 ? 0 : sequencesOf(s.request));
+    return this.#running.reduce((n, s) => n + of(s), 0);
   }
 
   /** Room for all completions in full, or nothing; the others fork from the first once the prompt is in. */
@@ -174,13 +180,14 @@ export class Engine {
     const ids = Array.from(request.prompt);
     const extra = forkBlocks(request, this.#built.builder.ropeSwitch);
     const kept = request.retained;
+    const signature = request.probe?.signature ?? '';
     let cached = 0;
     let table = kept?.table;
     if (kept !== undefined && table !== undefined) {
-      cached = commonPrefix(kept, ids, this.#built.ropeLimit);
+      cached = commonPrefix(kept, ids, this.#built.ropeLimit, signature);
       table.truncate(cached);
       kept.ids.length = cached;
-      kept.busy = true;
+      Object.assign(kept, { busy: true, signature });
       if (!this.pool.claim(table, total, cached, extra)) {
         table.truncate(cached);
         kept.busy = false;
@@ -189,42 +196,49 @@ export class Engine {
     } else {
       table = this.pool.open(total, extra);
       if (table === undefined) return undefined;
-      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true });
+      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true, signature });
     }
     const sequence = new Sequence(request, 0, table, ids, cached);
-    sequence.spare = extra;
-    if (request.source === undefined) return sequence;
-    sequence.text = this.#programs.reader?.open(request.source);
-    if (sequence.text !== undefined) return sequence;
-    this.blocks.unpromise(extra);
-    table.close();
-    return undefined;
+    if (request.source !== undefined) {
+      sequence.text = this.#programs.reader?.open(request.source);
+      if (sequence.text === undefined) {
+        this.blocks.unpromise(extra);
+        table.close();
+        return undefined;
+      }
+    }
+    if (request.options.beams === undefined) sequence.spare = extra;
+    else sequence.beams = new BeamJob(request, sequence, this.blocks, extra);
+    return sequence;
   }
 
   async #step(): Promise<void> {
     const sequences = this.#running;
     const unread = new Set(sequences.flatMap((s) => (s.text === undefined || s.text.encoded ? [] : [s.text])));
     if (unread.size > 0) await this.#programs.reader!.encode([...unread]);
-    for (const s of sequences) this.#switchRope(s);
+    const { ropeSwitch } = this.#built.builder;
+    for (const s of sequences) s.switchRope(ropeSwitch);
     const shares = planStep(sequences, this.#limits.stepRows, this.#limits.chunk);
     const most = Math.max(1, Math.min(this.#limits.decodeSteps, Math.floor(callTarget / this.#stepMs)));
-    let k = stepsPerCall(shares, this.#waiting.length, most, this.#built.builder.ropeSwitch);
+    const probe = ProbeStep.of(shares);
+    let k = stepsPerCall(shares, this.#waiting.length, most, ropeSwitch);
     const copies: BlockCopy[] = [];
     let reach = 0;
     for (const { sequence: s, rows } of shares) {
       const end = s.cached + rows + k - 1;
       reach = Math.max(reach, end);
-      copies.push(...s.table.write(s.cached, Math.min(end, s.promptLength + s.request.options.maxTokens)));
+      const to = Math.min(end, s.promptLength + s.request.options.maxTokens);
+      copies.push(...(s.beams === undefined ? s.table.write(s.cached, to) : s.beams.write(s, to)));
     }
-    // A call makes its copies in every step: a second one would undo what the first wrote.
-    if (copies.length > 0) k = 1;
+    // A call makes its copies in every step: a second one would undo what the first wrote. It shows one step.
+    if (copies.length > 0 || probe?.shows === true) k = 1;
     const step = packStep(
       shares.map(({ sequence: s, rows, samples }) => ({
         ids: s.ids.slice(s.cached, s.cached + rows),
         from: s.cached,
         ropeLength: s.decoding ? s.ids.length : s.prefillLength,
         blocks: s.table.blocks,
-        logits: samples ? Array.from({ length: this.#samplesOf(s) }, () => rows - 1) : [],
+        logits: samples ? Array.from({ length: s.samples }, () => rows - 1) : [],
       })),
       copies,
       this.#groups,
@@ -233,32 +247,23 @@ export class Engine {
     const sampled = shares.filter((s) => s.samples);
     if (this.#programs.reader !== undefined) addTexts(step, shares, k);
     this.#fillTables(step, sampled);
+    probe?.fill(step, this.#programs.probeWidth);
     const started = performance.now();
-    const result = await this.#run(step, sampled, k);
+    const result = await this.#run(step, sampled, k, probe);
     this.#stepMs = 0.7 * this.#stepMs + 0.3 * ((performance.now() - started) / Math.max(1, result.steps));
+    if (probe?.shows === true) probe.read(result.outputs);
     this.#apply(shares, sampled, result);
     this.#running = this.#running.filter((s) => !s.done);
-  }
-
-  /** n completions draw their first ids from the same row of logits. */
-  #samplesOf(s: Sequence): number {
-    return s.generated === 0 && s.index === 0 ? s.request.options.n : 1;
-  }
-
-  /** Longrope: past the switch all keys have other angles, so the whole sequence is taken in again. */
-  #switchRope(s: Sequence): void {
-    const limit = this.#built.builder.ropeSwitch;
-    if (limit === undefined || !s.decoding || s.ids.length <= limit || s.prefillLength > limit) return;
-    s.cached = 0;
-    s.prefillLength = s.ids.length;
   }
 
   #fillTables(step: StepArrays, sampled: readonly Share[]): void {
     const rows: SampleRow[] = [];
     const remaining: number[] = [];
     for (const { sequence: s } of sampled) {
-      for (let i = 0; i < this.#samplesOf(s); i++) {
-        rows.push({ options: s.request.options, sampleIndex: s.index + i, promptLength: s.promptLength, mu: s.mu });
+      for (let i = 0; i < s.samples; i++) {
+        const { options } = s.request;
+        const candidates = s.beams?.wanted;
+        rows.push({ options, sampleIndex: s.index + i, promptLength: s.promptLength, mu: s.mu, candidates });
         remaining.push(s.remaining);
       }
     }
@@ -267,20 +272,21 @@ export class Engine {
     Object.assign(step.inputs, this.#tables.inputs, { remaining: Int32Array.from(remaining) });
   }
 
-  async #run(step: StepArrays, sampled: readonly Share[], k: number): Promise<StepResult> {
-    if (!sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined))
-      return this.#programs.step.run(step.dims, step.inputs, k);
-    const { outputs } = await (await this.#programs.logits()).run(step.dims, step.inputs);
+  async #run(step: StepArrays, sampled: readonly Share[], k: number, probe?: ProbeStep): Promise<StepResult> {
+    const processed = sampled.some((s) => s.sequence.request.options.logitsProcessor !== undefined);
+    const program = await this.#programs.program(processed, probe?.spec);
+    if (!processed) return program.run(step.dims, step.inputs, k);
+    const { outputs } = await program.run(step.dims, step.inputs);
     const logits = outputs.logits as Float32Array;
     const vocab = this.#built.vocabSize;
     let row = 0;
     for (const { sequence: s } of sampled) {
-      for (let i = 0; i < this.#samplesOf(s); i++, row++) {
+      for (let i = 0; i < s.samples; i++, row++) {
         if (!s.done) this.#process(s, logits.subarray(row * vocab, (row + 1) * vocab));
       }
     }
     const result = await (await this.#programs.sampler()).run(step.dims, { ...step.inputs, logits });
-    return { ...result, status: new Int32Array(0) };
+    return { ...result, outputs: { ...outputs, ...result.outputs }, status: new Int32Array(0) };
   }
 
   #process(s: Sequence, logits: Float32Array): void {
@@ -293,13 +299,31 @@ export class Engine {
 
   #apply(shares: readonly Share[], sampled: readonly Share[], result: StepResult): void {
     for (const { sequence: s, rows } of shares) s.cached += rows;
-    const samples = sampled.reduce((n, s) => n + this.#samplesOf(s.sequence), 0);
+    const samples = sampled.reduce((n, s) => n + s.sequence.samples, 0);
     let sample = 0;
     for (const { sequence: s } of sampled) {
-      const count = this.#samplesOf(s);
+      const count = s.samples;
+      if (s.beams !== undefined) {
+        if (s.index === 0 && !s.done) this.#advance(s, s.beams, sample, samples, result);
+        sample++;
+        continue;
+      }
       const heirs = [s, ...this.#fork(s, count)];
       for (const [i, heir] of heirs.entries()) this.#take(heir, sample + i, samples, result);
       sample += count;
+    }
+  }
+
+  /** All beams of a search go on at once: their draws follow that of the first, from `sample` on. */
+  #advance(s: Sequence, beams: BeamJob, sample: number, samples: number, result: StepResult): void {
+    try {
+      const { running, finished } = beams.advance(result, sample, samples);
+      this.#running.push(...running);
+      if (finished === undefined) return;
+      this.#end(s, false);
+      tellBeams(s.request, finished);
+    } catch (error) {
+      this.#fail(s, error);
     }
   }
 
@@ -316,6 +340,7 @@ export class Engine {
       const fork = new Sequence(s.request, i, table, [...s.ids], s.cached);
       fork.prefillLength = s.prefillLength;
       fork.text = s.text;
+      fork.traces = [...s.traces];
       if (s.text !== undefined) s.text.users++;
       forks.push(fork);
       this.#running.push(fork);
@@ -337,7 +362,7 @@ export class Engine {
       }
       s.ids.push(id);
       s.mu = mu![at]!;
-      const token = sampledToken(result, at, samples, s.request.options);
+      const token = { ...sampledToken(result, at, samples, s.request.options), traces: s.traces.splice(0) };
       const ended = this.#tell(s, token);
       if (token.stop || ended) this.#finish(s, 'stop');
       else if (s.remaining <= 0) this.#finish(s, 'length');
@@ -374,6 +399,7 @@ export class Engine {
   /** Frees a sequence's blocks, or leaves them to its session if the cache is `sound`. */
   #end(s: Sequence, sound: boolean): void {
     s.done = true;
+    if (s.beams?.close() === false) return;
     if (s.text !== undefined) this.#programs.reader?.close(s.text);
     this.blocks.unpromise(s.spare);
     s.spare = 0;

@@ -6,7 +6,9 @@ import { defaultLimits, Engine, type EngineLimits } from './engine.js';
 import { KvBlocks } from './kv_blocks.js';
 import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
-import { outputProgram, samplerProgram, stepProgram } from './programs.js';
+import { type ProbeSpec, Probes } from './probes.js';
+import { ProgramCache } from './program_cache.js';
+import { outputProgram, probedProgram, samplerProgram, stepProgram } from './programs.js';
 
 export interface HostOptions extends MemoryOptions, DeviceOptions {
   /** Rows of a prompt that one step takes in; a cancelled prompt ends within one such chunk. Default 512. */
@@ -28,6 +30,8 @@ export class DecoderHost {
   /** The encoder's side of an encoder-decoder. */
   readonly reader: TextReader | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
+  readonly #probed: ProgramCache;
+  readonly #probes: Probes;
 
   private constructor(
     built: BuiltDecoder,
@@ -45,11 +49,13 @@ export class DecoderHost {
     this.compute = compute;
     this.reader = reader;
     const programs = {
-      step,
-      logits: () => this.program(['logits']),
+      program: (logits: boolean, probe: ProbeSpec | undefined) => this.#stepProgram(logits, probe),
       sampler: () => this.#once('sampler', () => samplerProgram(built)),
+      probeWidth: (name: string) => this.#probes.width(name),
       reader,
     };
+    this.#probed = new ProgramCache(model);
+    this.#probes = new Probes(built.builder.graph);
     this.engine = new Engine(built, programs, new KvBlocks(plan.blocks), plan.maxContext, limits);
   }
 
@@ -72,7 +78,10 @@ export class DecoderHost {
     };
     try {
       const encode = whole === undefined ? undefined : await model.compile(encodeProgram(whole, options.compute));
-      const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows);
+      const shown = new ProgramCache(model);
+      const show = (outputs: readonly string[]): Promise<Executable> =>
+        shown.get(outputs.join(' '), () => encodeProgram(whole!, options.compute, outputs));
+      const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows, show);
       return new DecoderHost(built, plan, model, executable, limits, options.compute, reader);
     } catch (error) {
       await model.dispose();
@@ -86,9 +95,20 @@ export class DecoderHost {
     return this.#once(name, () => outputProgram(this.built, name, outputs, this.compute));
   }
 
+  /** The step, or the program that gives `outputs`, with what `spec` shows and changes. */
+  probed(outputs: readonly string[] | undefined, spec: ProbeSpec): Promise<Executable> {
+    const name = [outputs?.join(' ') ?? 'step', '+', ...spec.shown, ...spec.changed.map((c) => `~${c}`)].join(' ');
+    return this.#probed.get(name, () => probedProgram(this.built, this.#probes, outputs, spec, this.compute));
+  }
+
   async dispose(): Promise<void> {
     await this.engine.dispose();
     await this.model.dispose();
+  }
+
+  async #stepProgram(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable> {
+    if (probe !== undefined) return this.probed(logits ? ['logits'] : undefined, probe);
+    return logits ? this.program(['logits']) : this.step;
   }
 
   #once(name: string, make: () => Program): Promise<Executable> {

@@ -129,11 +129,16 @@ export class BlockTable {
     return undefined;
   }
 
+  /** Gives back all promises: writes then take blocks that are available. */
+  release(): void {
+    this.#pool.unpromise(this.#promised);
+    this.#promised = 0;
+  }
+
   /** Gives back what lies at and after position `tokens`, and all promises. */
   truncate(tokens: number): void {
     for (const block of this.blocks.splice(blocksFor(tokens))) this.#pool.drop(block);
-    this.#pool.unpromise(this.#promised);
-    this.#promised = 0;
+    this.release();
   }
 
   close(): void {

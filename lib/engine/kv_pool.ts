@@ -51,8 +51,15 @@ export class KvPool {
       if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
       const table = this.open(tokens);
       if (table !== undefined) return table;
-      await this.#wait(signal);
+      await this.wait(signal);
     }
+  }
+
+  /** Until blocks, or those of texts, may have become available. */
+  async wait(signal?: AbortSignal): Promise<void> {
+    if (this.#closed) throw new DisposedError('the model was disposed');
+    if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
+    await this.#wait(signal);
   }
 
   /** Gives a leased table back. */

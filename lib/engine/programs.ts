@@ -5,6 +5,7 @@ import { dim, stepDim } from '../graph/shape.js';
 import { pageTokens } from '../layers/decoder.js';
 import { sample } from '../ops/sample.js';
 import type { BuiltDecoder } from './build.js';
+import type { ProbeSpec, Probes } from './probes.js';
 
 export const sampleOutputs: readonly string[] = ['ids', 'logprobs', 'top_ids', 'top_logprobs', 'mu'];
 
@@ -35,6 +36,25 @@ export function outputProgram(
   compute?: string,
 ): Program {
   return lower(built.builder.graph, { name, outputs, ...(compute === undefined ? {} : { compute }) });
+}
+
+/** The step, or the program that gives `outputs`, with what `spec` shows and changes: another program of the same graph. */
+export function probedProgram(
+  built: BuiltDecoder,
+  probes: Probes,
+  outputs: readonly string[] | undefined,
+  spec: ProbeSpec,
+  compute?: string,
+): Program {
+  const changes = probes.changes(spec.changed);
+  const shown = probes.shown(spec.shown);
+  return lower(built.builder.graph, {
+    name: 'probed',
+    outputs: [...(outputs ?? sampleOutputs), ...shown],
+    changes,
+    ...(outputs === undefined ? { loop } : {}),
+    ...(compute === undefined ? {} : { compute }),
+  });
 }
 
 /** Only the sampling, from logits that come as an input: for requests whose logits JavaScript has changed. */

@@ -35,8 +35,8 @@ export function stepsPerCall(
   if (waiting > 0) return 1;
   let k = most;
   for (const { sequence: s } of shares) {
-    if (!s.decoding || s.request.options.logitsProcessor !== undefined || s.request.options.mirostat !== undefined)
-      return 1;
+    const { logitsProcessor, mirostat, beams } = s.request.options;
+    if (!s.decoding || logitsProcessor !== undefined || mirostat !== undefined || beams !== undefined) return 1;
     // The step that crosses the switch must find all keys made anew.
     if (ropeSwitch !== undefined && s.prefillLength <= ropeSwitch) k = Math.min(k, ropeSwitch - s.ids.length + 1);
   }

@@ -1,17 +1,21 @@
 import type { ResolvedOptions } from '../generation/options.js';
 import type { StepResult } from '../runtime/native.js';
+import type { BeamJob } from './beams.js';
 import type { SourceIds, SourceText } from './encode_texts.js';
 import type { BlockTable } from './kv_blocks.js';
+import type { ResolvedProbe, StepTrace } from './probe_step.js';
 
 /** One sampled token as the engine reports it. */
 export interface SampledToken {
   readonly id: number;
-  /** Natural logarithm of its probability under the raw logits. */
+  /** Natural logarithm of its probability under the raw logits; NaN of a beam, which has a score as a whole. */
   readonly logprob: number;
   /** The most likely tokens at this place, best first. */
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
   /** It is a stop id: it ends the sequence and is not part of the text. */
   readonly stop: boolean;
+  /** What the steps since the token before showed, where the request asks for it. */
+  readonly traces?: readonly StepTrace[];
 }
 
 /** What draw `at` of a native call made of `samples` draws a step gave. */
@@ -36,7 +40,8 @@ export type FinishReason = 'stop' | 'length' | 'aborted';
 export interface Sink {
   /** Returns true to end this sequence here (a stop string was found, or nobody reads any more). */
   token(index: number, token: SampledToken): boolean;
-  finish(index: number, reason: FinishReason): void;
+  /** `score`: of a beam. */
+  finish(index: number, reason: FinishReason, score?: number): void;
   fail(error: unknown): void;
 }
 
@@ -47,6 +52,8 @@ export interface Retained {
   table: BlockTable | undefined;
   /** Length that the rope angles of its prompt were computed for. */
   ropeLength: number;
+  /** Under which changes of the inside they were made. */
+  signature?: string;
   busy: boolean;
 }
 
@@ -61,6 +68,12 @@ export interface GenerationRequest {
   readonly retained?: Retained | undefined;
   /** What an encoder-decoder reads: `prompt` is then how the decoder begins. */
   readonly source?: SourceIds | undefined;
+  /** How many ids at the end of `prompt` count as generated in the scores of beams (forced_bos_token_id). */
+  readonly forcedIds?: number | undefined;
+  /** The id that a beam of the greatest length ends with (forced_eos_token_id). */
+  readonly forcedEos?: number | undefined;
+  /** What it sees and changes of the inside. */
+  readonly probe?: ResolvedProbe | undefined;
 }
 
 /** One sequence of the batch: its ids so far, how many of them are in the cache, and its blocks. */
@@ -80,6 +93,10 @@ export class Sequence {
   spare = 0;
   /** What the encoder of an encoder-decoder reads for it, shared by all completions. */
   text: SourceText | undefined;
+  /** The search that this is a beam of. */
+  beams: BeamJob | undefined;
+  /** What was shown since the last token. */
+  traces: StepTrace[] = [];
   done = false;
 
   constructor(request: GenerationRequest, index: number, table: BlockTable, ids: number[], cached: number) {
@@ -104,6 +121,18 @@ export class Sequence {
 
   get decoding(): boolean {
     return this.pending === 1 && this.generated > 0;
+  }
+
+  /** Draws of its next row of logits: n completions draw their first ids from the same one. */
+  get samples(): number {
+    return this.generated === 0 && this.index === 0 && this.beams === undefined ? this.request.options.n : 1;
+  }
+
+  /** Longrope: past the switch (`limit`) all keys have other angles, so the whole sequence is taken in again. */
+  switchRope(limit: number | undefined): void {
+    if (limit === undefined || !this.decoding || this.ids.length <= limit || this.prefillLength > limit) return;
+    this.cached = 0;
+    this.prefillLength = this.ids.length;
   }
 
   get remaining(): number {

@@ -13,24 +13,48 @@ export interface CtcToken {
 }
 
 /** The tokens of the likeliest alignment, which takes the likeliest token of each frame (the lower id among equals). */
-export function greedyCtc(probabilities: Float32Array, vocab: number, blank: number): CtcToken[] {
-  const tokens: CtcToken[] = [];
-  const frames = probabilities.length / vocab;
-  let [last, begin, sum] = [-1, 0, 0];
-  const close = (end: number): void => {
-    if (last >= 0 && last !== blank) tokens.push({ id: last, begin, end, probability: sum / (end - begin) });
-  };
-  for (let t = 0; t < frames; t++) {
-    let best = 0;
-    for (let v = 1; v < vocab; v++) if (probabilities[t * vocab + v]! > probabilities[t * vocab + best]!) best = v;
-    if (best !== last) {
-      close(t);
-      [last, begin, sum] = [best, t, 0];
-    }
-    sum += probabilities[t * vocab + best]!;
+export class CtcGreedy {
+  readonly #vocab: number;
+  readonly #blank: number;
+  readonly #tokens: CtcToken[] = [];
+  #frames = 0;
+  #last = -1;
+  #begin = 0;
+  #sum = 0;
+
+  constructor(vocab: number, blank: number) {
+    this.#vocab = vocab;
+    this.#blank = blank;
   }
-  close(frames);
-  return tokens;
+
+  /** Takes in (frames, vocab). */
+  push(probabilities: Float32Array): void {
+    const vocab = this.#vocab;
+    for (let row = 0; row < probabilities.length; row += vocab, this.#frames++) {
+      let best = 0;
+      for (let v = 1; v < vocab; v++) if (probabilities[row + v]! > probabilities[row + best]!) best = v;
+      if (best !== this.#last) {
+        this.#close();
+        this.#last = best;
+        this.#begin = this.#frames;
+        this.#sum = 0;
+      }
+      this.#sum += probabilities[row + best]!;
+    }
+  }
+
+  /** The tokens; no frames may follow. */
+  tokens(): readonly CtcToken[] {
+    this.#close();
+    this.#last = -1;
+    return this.#tokens;
+  }
+
+  #close(): void {
+    if (this.#last < 0 || this.#last === this.#blank) return;
+    const [begin, end] = [this.#begin, this.#frames];
+    this.#tokens.push({ id: this.#last, begin, end, probability: this.#sum / (end - begin) });
+  }
 }
 
 /** log(eᵃ + eᵇ). */
@@ -61,7 +85,7 @@ class Prefix {
   bestToken: number = Number.NEGATIVE_INFINITY;
   heardBlank: Heard | undefined;
   heardToken: Heard | undefined;
-  readonly #children = new Map<number, Prefix>();
+  #children: Map<number, Prefix> | undefined;
 
   constructor(parent: Prefix | undefined, id: number) {
     this.parent = parent;
@@ -72,22 +96,24 @@ class Prefix {
     return logAdd(this.blank, this.token);
   }
 
-  /** The text with one more token: one node however it is reached. */
-  child(id: number): Prefix {
-    let found = this.#children.get(id);
-    if (found === undefined) {
-      found = new Prefix(this, id);
-      this.#children.set(id, found);
-    }
-    return found;
+  /** The text with one more token, where the tree has it. */
+  known(id: number): Prefix | undefined {
+    return this.#children?.get(id);
+  }
+
+  add(id: number): Prefix {
+    const made = new Prefix(this, id);
+    this.#children ??= new Map();
+    this.#children.set(id, made);
+    return made;
   }
 
   get leaf(): boolean {
-    return this.#children.size === 0;
+    return this.#children === undefined || this.#children.size === 0;
   }
 
   forget(id: number): void {
-    this.#children.delete(id);
+    this.#children?.delete(id);
   }
 }
 
@@ -99,6 +125,14 @@ interface Next {
   bestToken: number;
   heardBlank: Heard | undefined;
   heardToken: Heard | undefined;
+}
+
+/** A text that is not in the tree: `parent` and one more token. */
+interface Fresh {
+  readonly parent: Prefix;
+  readonly token: number;
+  readonly bestToken: number;
+  readonly heardToken: Heard;
 }
 
 export interface CtcBeamOptions {
@@ -155,30 +189,29 @@ export class CtcBeamSearch {
 
   #frame(row: Float32Array): void {
     const next = new Map<Prefix, Next>();
+    const fresh: Fresh[] = [];
     const ids = this.#candidates(row);
+    const logs = ids.map((id) => Math.log(row[id]!));
     const stays = Math.log(row[this.#options.blank]!);
     for (const beam of this.#beams) {
+      const [total, best] = [beam.total, Math.max(beam.bestBlank, beam.bestToken)];
       const heard = beam.bestBlank > beam.bestToken ? beam.heardBlank : beam.heardToken;
-      const best = Math.max(beam.bestBlank, beam.bestToken);
-      this.#blank(stateOf(next, beam), beam.total + stays, best + stays, heard);
+      this.#blank(stateOf(next, beam), total + stays, best + stays, heard);
       if (beam.heardToken !== undefined) this.#repeat(stateOf(next, beam), beam, row[beam.id]!);
-      for (const id of ids) {
+      for (const [i, id] of ids.entries()) {
         // The same token again is another one only after a blank.
         const again = id === beam.id;
-        const [all, from] = again ? [beam.blank, beam.bestBlank] : [beam.total, best];
-        if (all === Number.NEGATIVE_INFINITY) continue;
-        const log = Math.log(row[id]!);
+        const token = (again ? beam.blank : total) + logs[i]!;
+        if (token === Number.NEGATIVE_INFINITY) continue;
+        const bestToken = (again ? beam.bestBlank : best) + logs[i]!;
         const before = again ? beam.heardBlank : heard;
-        this.#token(stateOf(next, beam.child(id)), all + log, from + log, {
-          before,
-          id,
-          begin: this.#frames,
-          end: this.#frames + 1,
-          sum: row[id]!,
-        });
+        const heardToken = { before, id, begin: this.#frames, end: this.#frames + 1, sum: row[id]! };
+        const known = beam.known(id);
+        if (known === undefined) fresh.push({ parent: beam, token, bestToken, heardToken });
+        else this.#token(stateOf(next, known), token, bestToken, heardToken);
       }
     }
-    this.#keep(next);
+    this.#keep(next, fresh);
     this.#frames++;
   }
 
@@ -218,12 +251,19 @@ export class CtcBeamSearch {
     return best;
   }
 
-  #keep(next: ReadonlyMap<Prefix, Next>): void {
-    const all = [...next].map(([prefix, state]) => Object.assign(prefix, state));
-    all.sort((a, b) => b.total - a.total);
-    this.#beams = all.slice(0, this.#options.beams).filter((p) => p.total > Number.NEGATIVE_INFINITY);
+  #keep(next: ReadonlyMap<Prefix, Next>, fresh: readonly Fresh[]): void {
+    const known = [...next].map(([prefix, state]) => ({ prefix, state, score: logAdd(state.blank, state.token) }));
+    const made = fresh.map((one) => ({ one, score: one.token }));
+    const best = [...known, ...made].sort((a, b) => b.score - a.score).slice(0, this.#options.beams);
+    this.#beams = best
+      .filter((b) => b.score > Number.NEGATIVE_INFINITY)
+      .map((b) => {
+        if ('prefix' in b) return Object.assign(b.prefix, b.state);
+        const { parent, token, bestToken, heardToken } = b.one;
+        return Object.assign(parent.add(heardToken.id), { token, bestToken, heardToken });
+      });
     const kept = new Set(this.#beams);
-    for (const prefix of all) {
+    for (const { prefix } of known) {
       // A node that no kept text goes through is dropped from the tree.
       let node: Prefix | undefined = prefix;
       while (node?.parent !== undefined && node.leaf && !kept.has(node)) {

@@ -71,6 +71,15 @@ export function ids(count: number): Rule {
   };
 }
 
+/** A list of at most `count` values that all obey a rule. */
+export function list(count: number, each: Rule): Rule {
+  return (value, name) => {
+    if (!Array.isArray(value)) refuse(name, 'an array', value);
+    if (value.length > count) refuse(name, `at most ${count} entries`, value.length);
+    for (const [i, item] of value.entries()) each(item, `${name}[${i}]`);
+  };
+}
+
 /** Refuses an id outside the vocabulary (rows of the logits). */
 export function checkIds(list: Iterable<number>, vocab: number, name: string): void {
   for (const id of list) {

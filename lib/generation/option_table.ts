@@ -1,6 +1,14 @@
 /** The table of options: one rule each. */
 import * as rule from './option_rules.js';
-import type { DryOptions, GenerateOptions, MirostatOptions, XtcOptions } from './options.js';
+import type {
+  DryOptions,
+  GenerateOptions,
+  GenerationTrace,
+  HeadMask,
+  MirostatOptions,
+  Steering,
+  XtcOptions,
+} from './options.js';
 
 const kMany = 2 ** 30;
 
@@ -46,6 +54,10 @@ const functionRule: rule.Rule = (value, name) => {
   if (typeof value !== 'function') rule.refuse(name, 'a function', value);
 };
 
+const earlyStoppingRule: rule.Rule = (value, name) => {
+  if (typeof value !== 'boolean' && value !== 'never') rule.refuse(name, "true, false or 'never'", value);
+};
+
 const dryRules: Record<keyof DryOptions, rule.Rule> = {
   multiplier: rule.number({ min: 0, max: 100 }),
   base: rule.number({ min: 1, max: 16 }),
@@ -62,6 +74,41 @@ const xtcRules: Record<keyof XtcOptions, rule.Rule> = {
 const mirostatRules: Record<keyof MirostatOptions, rule.Rule> = {
   tau: rule.number({ above: 0, max: 100 }),
   eta: rule.number({ above: 0, max: 1 }),
+};
+
+const numbers: rule.Rule = rule.ids(4096);
+
+const layersRule: rule.Rule = (value, name) => {
+  if (typeof value !== 'boolean') numbers(value, name);
+};
+
+const traceRules: Record<keyof GenerationTrace, rule.Rule> = {
+  attentions: layersRule,
+  crossAttentions: layersRule,
+  hiddenStates: layersRule,
+  heads: numbers,
+  prompt: rule.boolean,
+};
+
+const vectorRule: rule.Rule = (value, name) => {
+  const listed = Array.isArray(value) || value instanceof Float32Array || value instanceof Float64Array;
+  if (!listed) rule.refuse(name, 'a Float32Array or an array of numbers', value);
+  const bad = Array.prototype.findIndex.call(value, (x) => typeof x !== 'number' || !Number.isFinite(Math.fround(x)));
+  if (bad >= 0) rule.refuse(`${name}[${bad}]`, 'a finite number', (value as ArrayLike<unknown>)[bad]);
+};
+
+const steeringRules: Record<keyof Steering, rule.Rule> = {
+  layer: rule.integer({ min: 0 }),
+  vector: vectorRule,
+  scale: rule.number({}),
+};
+
+const maskRules: Record<keyof HeadMask, rule.Rule> = {
+  layer: rule.integer({ min: 0 }),
+  heads: numbers,
+  attention: (value, name) => {
+    if (value !== 'self' && value !== 'cross') rule.refuse(name, "'self' or 'cross'", value);
+  },
 };
 
 /** One rule per option; what is not here is refused. */
@@ -92,7 +139,15 @@ export const generateRules: Readonly<Record<keyof GenerateOptions, rule.Rule>> =
   logprobs: logprobsRule,
   ignoreEos: rule.boolean,
   echo: rule.boolean,
+  trace: rule.fields(traceRules, []),
+  steer: rule.list(64, rule.fields(steeringRules, ['layer', 'vector'])),
+  maskHeads: rule.list(4096, rule.fields(maskRules, ['layer', 'heads'])),
   signal: signalRule,
+  numBeams: rule.integer({ min: 1, max: 64 }),
+  lengthPenalty: rule.number({ min: -10, max: 10 }),
+  earlyStopping: earlyStoppingRule,
+  numBeamGroups: rule.integer({ min: 1, max: 64 }),
+  diversityPenalty: rule.number({ min: 0, max: 100 }),
 };
 
 export const defaultBreakers: readonly string[] = ['\n', ':', '"', '*'];

@@ -83,7 +83,53 @@ export interface SamplingOptions {
   readonly logitsProcessor?: LogitsProcessor | undefined;
 }
 
-export interface GenerateOptions extends SamplingOptions {
+/** Beam search as Hugging Face defines it; a checkpoint's own values hold for what is left open. */
+export interface BeamSearchOptions {
+  /** Beams, 1 to 64; more than 1: the best sequences are searched, and pieces come when the search is over. */
+  readonly numBeams?: number | undefined;
+  /** Scores are sums of log-probabilities over (new ids) ^ lengthPenalty; -10 to 10, default 1. */
+  readonly lengthPenalty?: number | undefined;
+  /** true: ends with numBeams finished sequences; false, the default: when a better one is unlikely; 'never': when there can be none. */
+  readonly earlyStopping?: boolean | 'never' | undefined;
+  /** Groups of beams that avoid each other's ids (Vijayakumar et al. 2018); divides numBeams, default 1. */
+  readonly numBeamGroups?: number | undefined;
+  /** What an id loses for each beam of the groups before that chose it in the same step; 0 to 100. */
+  readonly diversityPenalty?: number | undefined;
+}
+
+/** What a generation shows of each step; layers and heads by number, from 0. */
+export interface GenerationTrace {
+  /** Maps of the decoder's own attention after softmax: true for all layers, or their numbers. */
+  readonly attentions?: boolean | readonly number[] | undefined;
+  /** Maps over the text that an encoder-decoder reads. */
+  readonly crossAttentions?: boolean | readonly number[] | undefined;
+  /** Hidden states as Hugging Face counts them: 0 enters the first layer, the last has passed the final norm. */
+  readonly hiddenStates?: boolean | readonly number[] | undefined;
+  /** Only these heads of the maps; default: all. */
+  readonly heads?: readonly number[] | undefined;
+  /** Rows of the whole prompt; default: only of its last token, which the first id is drawn from. */
+  readonly prompt?: boolean | undefined;
+}
+
+/** A vector that is added to hidden state `layer` of every token, prompt too (Turner et al. 2023). */
+export interface Steering {
+  /** Numbered like hidden states: N is what enters layer N, the greatest what enters the head. */
+  readonly layer: number;
+  /** (hidden) */
+  readonly vector: Float32Array | readonly number[];
+  /** Factor, default 1. */
+  readonly scale?: number | undefined;
+}
+
+/** Heads of a layer whose results become zero, for every token. */
+export interface HeadMask {
+  readonly layer: number;
+  readonly heads: readonly number[];
+  /** 'cross': of an encoder-decoder's attention to the text; default 'self'. */
+  readonly attention?: 'self' | 'cross' | undefined;
+}
+
+export interface GenerateOptions extends SamplingOptions, BeamSearchOptions {
   /** Most ids to generate; default: the checkpoint's, or what the context has left. 0 only with `echo`. */
   readonly maxTokens?: number | undefined;
   /** Ids that end a sequence are suppressed before this many were generated. */
@@ -92,7 +138,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[] | undefined;
   /** Ids that end the output, besides the checkpoint's. */
   readonly stopTokens?: readonly number[] | undefined;
-  /** Completions of the prompt, 1 to 128. */
+  /** Completions of the prompt, 1 to 128; with beams the best n of them. */
   readonly n?: number | undefined;
   /** true: log-probability of each generated id, from the raw logits; a number: also that many alternatives, up to 20. */
   readonly logprobs?: boolean | number | undefined;
@@ -100,10 +146,16 @@ export interface GenerateOptions extends SamplingOptions {
   readonly ignoreEos?: boolean | undefined;
   /** The prompt is part of the output. */
   readonly echo?: boolean | undefined;
+  /** Attention maps and hidden states of each step, in `traces` of pieces and completions. */
+  readonly trace?: GenerationTrace | undefined;
+  /** Up to 64; at one layer they add up. */
+  readonly steer?: readonly Steering[] | undefined;
+  readonly maskHeads?: readonly HeadMask[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export {
+  type BeamSettings,
   type OptionContext,
   type OptionTexts,
   optionTexts,

@@ -53,6 +53,8 @@ export interface ResolvedOptions {
   readonly stopIds: readonly number[];
   readonly stop: readonly string[];
   readonly n: number;
+  /** Undefined: no beam search. */
+  readonly beams: BeamSettings | undefined;
   readonly seed: bigint;
   /** Low and high half of the seed, as int32. */
   readonly seedLow: number;
@@ -63,6 +65,16 @@ export interface ResolvedOptions {
   readonly echo: boolean;
   readonly signal: AbortSignal | undefined;
   readonly logitsProcessor: LogitsProcessor | undefined;
+}
+
+export interface BeamSettings {
+  readonly beams: number;
+  readonly groups: number;
+  readonly diversityPenalty: number;
+  readonly lengthPenalty: number;
+  readonly earlyStopping: boolean | 'never';
+  /** Log-probabilities are made to add up to one again after all rules (renormalize_logits). */
+  readonly renormalize: boolean;
 }
 
 /** Texts in the options that need the tokenizer before `resolveOptions`. */
@@ -139,18 +151,13 @@ const kRefused: Readonly<Record<string, readonly unknown[]>> = {
   token_healing: [false],
 };
 
+const kGroups = ['num_beam_groups', 'diversity_penalty'];
+
 /** Refuses defaults of the checkpoint that ask for something Verdant does not do. */
-function checkDefaults(d: GenerationDefaults, ownMode: boolean, samples: boolean): void {
+function checkDefaults(d: GenerationDefaults, beams: boolean, samples: boolean): void {
   const unsupported = (field: string, found: unknown): never => {
     throw new UnsupportedError(`generation_config.json asks for ${field}`, { name: field, found });
   };
-  if ((d.numBeams ?? 1) > 1 && !ownMode) {
-    throw new UnsupportedError('generation_config.json asks for num_beams', {
-      name: 'num_beams',
-      found: d.numBeams,
-      hint: 'Beam search is not there yet: ask for greedy: true, or for a temperature',
-    });
-  }
   if (samples && (d.epsilonCutoff ?? 0) > 0) unsupported('epsilon_cutoff', d.epsilonCutoff);
   if (samples && (d.etaCutoff ?? 0) > 0) unsupported('eta_cutoff', d.etaCutoff);
   if (d.beginSuppressTokens !== undefined && d.beginSuppressTokens.length > 0) {
@@ -160,6 +167,7 @@ function checkDefaults(d: GenerationDefaults, ownMode: boolean, samples: boolean
   if (d.forcedEosTokenIds !== undefined) unsupported('forced_eos_token_id', d.forcedEosTokenIds);
   for (const [field, neutral] of Object.entries(kRefused)) {
     const value = d.other[field];
+    if (beams && kGroups.includes(field)) continue;
     if (value !== undefined && value !== null && !neutral.includes(value)) unsupported(field, value);
   }
 }
@@ -191,6 +199,38 @@ function resolveMode(o: GenerateOptions, d: GenerationDefaults): Mode {
     topP: o.topP ?? (own ? 1 : (d.topP ?? 1)),
     minP: o.minP ?? (own ? 0 : (d.minP ?? 0)),
     typicalP: o.typicalP ?? (own ? 1 : (d.typicalP ?? 1)),
+  };
+}
+
+/** Options that have no meaning for beams, or none that is built. */
+const kNotBeams = ['trace', 'logprobs', 'logitsProcessor', 'stop', 'dry', 'xtc', 'mirostat'] as const;
+
+/**
+ * Beams that the caller asks for, or the checkpoint where the caller chose neither greedy nor sampling. Sampled beams
+ * (do_sample with num_beams) are refused.
+ */
+function resolveBeams(o: GenerateOptions, d: GenerationDefaults, mode: Mode): BeamSettings | undefined {
+  const own = o.greedy !== undefined || mode.temperature > 0;
+  const beams = o.numBeams ?? (own ? 1 : (d.numBeams ?? 1));
+  if (beams === 1) {
+    for (const name of ['lengthPenalty', 'earlyStopping', 'numBeamGroups', 'diversityPenalty'] as const)
+      if (o[name] !== undefined) throw new OptionError(`${name} is for beams`, { name, hint: 'Give numBeams above 1' });
+    return undefined;
+  }
+  if (mode.temperature > 0) conflict('numBeams', 'temperature', 'Beams are not sampled: give greedy: true');
+  for (const name of kNotBeams)
+    if (o[name] !== undefined && o[name] !== false) conflict('numBeams', name, 'Leave one out');
+  const number = (name: string): number | undefined => (typeof d.other[name] === 'number' ? d.other[name] : undefined);
+  const groups = o.numBeamGroups ?? number('num_beam_groups') ?? 1;
+  if (beams % groups !== 0) refuse('numBeamGroups', `a divisor of numBeams, which is ${beams}`, groups);
+  if (o.n !== undefined && o.n > beams) refuse('n', `at most numBeams, which is ${beams}`, o.n);
+  return {
+    beams,
+    groups,
+    diversityPenalty: o.diversityPenalty ?? number('diversity_penalty') ?? 0,
+    lengthPenalty: o.lengthPenalty ?? d.lengthPenalty ?? 1,
+    earlyStopping: o.earlyStopping ?? d.earlyStopping ?? false,
+    renormalize: d.other.renormalize_logits === true,
   };
 }
 
@@ -287,7 +327,8 @@ export function resolveOptions(
   const o = checked(options);
   checkPairs(o);
   const mode = resolveMode(o, defaults);
-  checkDefaults(defaults, o.greedy !== undefined || o.temperature !== undefined, mode.temperature > 0);
+  const beams = resolveBeams(o, defaults, mode);
+  checkDefaults(defaults, beams !== undefined, mode.temperature > 0);
   const [maxTokens, minTokens] = resolveLengths(o, defaults, context);
   const [biasIds, biasValues] = resolveBias(o, context);
   const seed = resolveSeed(o.seed);
@@ -308,7 +349,8 @@ export function resolveOptions(
     badWords: resolveBadWords(o, defaults, context),
     stopIds: resolveStops(o, context),
     stop: o.stop ?? [],
-    n: o.n ?? defaults.numReturnSequences ?? 1,
+    n: o.n ?? Math.min(defaults.numReturnSequences ?? 1, beams?.beams ?? Number.POSITIVE_INFINITY),
+    beams,
     seed,
     seedLow: Number(BigInt.asIntN(32, seed)),
     seedHigh: Number(BigInt.asIntN(32, seed >> 32n)),

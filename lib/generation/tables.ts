@@ -13,6 +13,8 @@ export interface SampleRow {
   readonly promptLength: number;
   /** Mirostat's state; 2 tau before the first draw, then what the op returned. */
   readonly mu?: number | undefined;
+  /** Of a beam: how many of the most likely ids it wants. */
+  readonly candidates?: number | undefined;
 }
 
 type NumberColumn = (typeof sampleNumberColumns)[number];
@@ -52,7 +54,8 @@ function integersOf(row: SampleRow): Record<IntegerColumn, number> {
     dry_allowed_length: o.dry.allowedLength,
     dry_range: o.dry.range,
     mirostat: o.mirostat === undefined ? 0 : 2,
-    top_logprobs: o.topLogprobs,
+    top_logprobs: row.candidates ?? o.topLogprobs,
+    beam: o.beams === undefined ? 0 : o.beams.renormalize ? 2 : 1,
   };
 }
 
@@ -135,7 +138,7 @@ export class SampleTables {
       for (const name of sampleNumberColumns) this.#numbers.push(numbers[name]);
       for (const name of sampleIntegerColumns) this.#integers.push(integers[name]);
       this.#fillLists(row.options);
-      this.#top = Math.max(this.#top, row.options.topLogprobs);
+      this.#top = Math.max(this.#top, row.candidates ?? row.options.topLogprobs);
     }
   }
 

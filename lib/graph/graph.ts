@@ -103,9 +103,9 @@ export class Graph {
   }
 
   /** Makes a value available to programs under a name (logits, hidden_states.3). */
-  output(name: string, value: Tensor): void {
+  output<S extends readonly string[], T extends StateDType>(name: string, value: Tensor<S, T>): void {
     if (this.outputs.has(name)) throw new GraphError(`output ${name} is declared twice`);
-    this.outputs.set(name, value);
+    this.outputs.set(name, value as unknown as Tensor);
   }
 
   /** Adds a node. Ops call this with checked inputs; `effect`: it writes a state. */

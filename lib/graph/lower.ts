@@ -2,6 +2,7 @@ import { GraphError, OptionError } from '../errors.js';
 import { computes } from '../ops/linear.js';
 import type { DType } from './dtype.js';
 import type { Graph, GraphNode, Tensor, Weight } from './graph.js';
+import { changeValues, type ValueChange } from './passes/change_values.js';
 import { mergeLinears } from './passes/merge_linears.js';
 import type { Program, ProgramDim, ProgramLoop, ProgramNode, ProgramValue } from './program.js';
 
@@ -25,13 +26,15 @@ export interface LowerOptions {
   readonly loop?: LoopNames;
   /** Optional inputs that the program keeps. */
   readonly optional?: readonly string[];
+  /** Values that the program changes on their way, outputs too. */
+  readonly changes?: readonly ValueChange[];
 }
 
 /** Nodes that the wanted values and the states need, in order. */
-function neededNodes(graph: Graph, wanted: ReadonlySet<Tensor>): GraphNode[] {
+function neededNodes(nodes: readonly GraphNode[], wanted: ReadonlySet<Tensor>): GraphNode[] {
   const needed = new Set(wanted);
   const kept: GraphNode[] = [];
-  for (const node of [...graph.nodes].reverse()) {
+  for (const node of [...nodes].reverse()) {
     if (!node.effect && !node.outputs.some((o) => needed.has(o))) continue;
     kept.push(node);
     for (const input of node.inputs) if (input !== undefined) needed.add(input);
@@ -44,14 +47,16 @@ export function lower(graph: Graph, options: LowerOptions): Program {
   if (options.compute !== undefined && !computes.some((c) => c === options.compute)) {
     throw new OptionError('bad compute', { name: 'compute', expected: computes.join(', '), found: options.compute });
   }
+  const changes = options.changes ?? [];
   const wanted = options.outputs.map((name) => {
-    const value = graph.outputs.get(name);
+    const known = graph.outputs.get(name);
+    const value = changes.find((c) => c.from === known)?.to ?? known;
     if (value === undefined)
       throw new GraphError(`graph ${graph.name} has no output ${name}`, { expected: [...graph.outputs.keys()] });
     return { name, value };
   });
   const wantedSet = new Set(wanted.map((w) => w.value));
-  const nodes = neededNodes(graph, wantedSet);
+  const nodes = neededNodes(changeValues(graph.nodes, changes), wantedSet);
   const read = new Set(nodes.flatMap((n) => n.inputs));
 
   const values: ProgramValue[] = [];

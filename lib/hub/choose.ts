@@ -2,8 +2,10 @@
 import { HubError, OptionError, UnsupportedError } from '../errors.js';
 import { isSafePath } from './names.js';
 
-export const kIndex = 'model.safetensors.index.json';
-export const kSingle = 'model.safetensors';
+/** Weights in one file and the index of those in several, in order of preference; a GGUF file comes between the two. */
+const kSafetensors = { single: 'model.safetensors', index: 'model.safetensors.index.json' };
+const kPytorch = { single: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json' };
+export const kWeights = `${kSafetensors.single}, its index, a .gguf file, ${kPytorch.single} or its index`;
 const kMaxShards = 4096;
 
 const kSmall = new Set([
@@ -14,6 +16,7 @@ const kSmall = new Set([
   'special_tokens_map.json',
   'added_tokens.json',
   'vocab.json',
+  'target_vocab.json',
   'merges.txt',
   'vocab.txt',
   'chat_template.jinja',
@@ -62,29 +65,37 @@ function chooseGguf(files: readonly string[], wanted: string | undefined, what: 
   return { small: [], weights: [path], gguf: path };
 }
 
+/** Which kind of weights beside a config.json there is, a GGUF file's place in that order kept. */
+export function weightFiles(
+  paths: readonly string[],
+  gguf: string | undefined,
+): typeof kSafetensors | 'gguf' | undefined {
+  const has = (format: typeof kSafetensors): boolean => paths.includes(format.single) || paths.includes(format.index);
+  if (gguf !== undefined) return 'gguf';
+  if (has(kSafetensors)) return kSafetensors;
+  if (paths.some((path) => path.endsWith('.gguf'))) return 'gguf';
+  return has(kPytorch) ? kPytorch : undefined;
+}
+
 /** Chooses from all paths of a repository. Throws `OptionError` (which GGUF?) and `UnsupportedError` (no weights). */
 export function choose(paths: readonly string[], gguf: string | undefined, what: string): Choice {
-  const ggufs = paths.filter((path) => path.endsWith('.gguf'));
-  const single = paths.includes(kSingle);
-  if (gguf !== undefined || (ggufs.length > 0 && !single && !paths.includes(kIndex))) {
+  const format = weightFiles(paths, gguf);
+  if (format === 'gguf') {
+    const ggufs = paths.filter((path) => path.endsWith('.gguf'));
     return checked(chooseGguf(ggufs, gguf, what), what);
   }
-  if (!single && !paths.includes(kIndex)) {
+  if (format === undefined) {
     const found = paths.slice(0, 24).join(', ') || 'an empty repository';
-    const pickled = paths.some((path) => /\.(?:bin|pt|pth|ckpt)$/.test(path));
-    const hint = pickled
-      ? 'Pickled weights such as pytorch_model.bin are not supported: convert them to safetensors'
-      : '';
-    const expected = `${kSingle}, ${kIndex} or a .gguf file`;
-    throw new UnsupportedError(`${what}: no weights that Verdant reads`, { expected, found, ...(hint && { hint }) });
+    throw new UnsupportedError(`${what}: no weights that Verdant reads`, { expected: kWeights, found });
   }
   if (!paths.includes('config.json')) {
-    throw new UnsupportedError(`${what}: safetensors without config.json`, {
+    throw new UnsupportedError(`${what}: weights without config.json`, {
       expected: 'config.json beside the weights',
     });
   }
   const small = paths.filter(isSmall).sort();
-  return checked(single ? { small, weights: [kSingle] } : { small, weights: [], index: kIndex }, what);
+  const { single, index } = format;
+  return checked(paths.includes(single) ? { small, weights: [single] } : { small, weights: [], index }, what);
 }
 
 function checked(choice: Choice, what: string): Choice {
@@ -96,6 +107,7 @@ function checked(choice: Choice, what: string): Choice {
 
 /** Shards that an index names: base names of the same folder, nothing else. `text` is the JSON of `file`. */
 export function shardsOf(text: string, file: string): string[] {
+  const extension = file.endsWith(kPytorch.index) ? '.bin' : '.safetensors';
   let map: unknown;
   try {
     map = (JSON.parse(text) as { weight_map?: unknown } | null)?.weight_map;
@@ -110,8 +122,8 @@ export function shardsOf(text: string, file: string): string[] {
     throw new HubError('unusable number of shards', { file, expected: `1 … ${kMaxShards}`, found: shards.size });
   }
   for (const shard of shards) {
-    if (typeof shard !== 'string' || shard.includes('/') || !isSafePath(shard) || !shard.endsWith('.safetensors')) {
-      const expected = 'a .safetensors file of the same folder';
+    if (typeof shard !== 'string' || shard.includes('/') || !isSafePath(shard) || !shard.endsWith(extension)) {
+      const expected = `a ${extension} file of the same folder`;
       throw new HubError('the index names an unsafe file', { file, expected, found: shard });
     }
   }

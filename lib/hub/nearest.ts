@@ -38,7 +38,7 @@ export async function nearestPaths(path: string): Promise<string[]> {
     [folder, wanted] = [dirname(folder), basename(folder)];
   }
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  const models = entries.filter((entry) => !entry.isFile() || /\.(?:gguf|safetensors)$/.test(entry.name));
+  const models = entries.filter((entry) => !entry.isFile() || /\.(?:gguf|safetensors|bin)$/.test(entry.name));
   const visible = models.map((entry) => entry.name).filter((name) => !name.startsWith('.') && name !== 'node_modules');
   return nearest(wanted, visible).map((name) => join(folder, name));
 }

@@ -39,7 +39,7 @@ export interface Pulled {
 /**
  * Downloads a model from the hub into the cache that all Hugging Face tools share; what is there and intact is kept,
  * what is half there is continued. Only the files that a model needs are taken: config, tokenizer, chat templates, and
- * safetensors or one GGUF file. `id` is `owner/name`, with `@revision` and `:file.gguf` if wanted. Every file is
+ * safetensors, one GGUF file, or where there is neither pytorch_model.bin. `id` is `owner/name`, with `@revision` and `:file.gguf` if wanted. Every file is
  * verified by size and hash before it gets its name. With `offline` nothing is asked of the network.
  * Throws `OptionError`, `ModelNotFoundError`, `HubError`, `UnsupportedError`, `CorruptFileError`, `AbortError`.
  */

@@ -48,7 +48,7 @@ export async function resolveWith(pathOrId: string, options: PullOptions, timing
 /** `owner/name…`, and not a path: those start with a dot, a slash or a tilde, or end like a model file. */
 function looksLikeId(text: string): boolean {
   const ref = /^(?:[./\\~]|[A-Za-z]:)/.test(text) ? undefined : parseRef(text);
-  return ref?.repo.includes('/') === true && !/\.(?:gguf|safetensors)$/.test(ref.repo);
+  return ref?.repo.includes('/') === true && !/\.(?:gguf|safetensors|bin)$/.test(ref.repo);
 }
 
 async function notFound(

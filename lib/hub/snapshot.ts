@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CorruptFileError } from '../errors.js';
 import { isIntact, type RepoCache, readRef, readSnapshot, type SnapshotFile } from './cache.js';
-import { type Choice, choose, kIndex, kSingle, shardsOf } from './choose.js';
+import { type Choice, choose, kWeights, shardsOf, weightFiles } from './choose.js';
 import type { RepoRef } from './names.js';
 
 export interface Snapshot {
@@ -59,10 +59,10 @@ function missingBasics(paths: readonly string[], gguf: string | undefined): stri
   if (gguf !== undefined) {
     return ggufs.some((path) => path.toLowerCase().includes(gguf.toLowerCase())) ? [] : [`${gguf} (GGUF)`];
   }
-  const safetensors = paths.includes(kSingle) || paths.includes(kIndex);
-  if (!safetensors && ggufs.length > 0) return [];
+  const format = weightFiles(paths, gguf);
+  if (format === 'gguf') return [];
   const missing = paths.includes('config.json') ? [] : ['config.json'];
-  if (!safetensors) missing.push(`weights (${kSingle}, ${kIndex} or a .gguf file)`);
+  if (format === undefined) missing.push(`weights (${kWeights})`);
   return missing;
 }
 

@@ -27,7 +27,7 @@ export interface SourceTensor {
 /** Where a model's weights come from, under Hugging Face's published names. */
 export interface WeightSource {
   /** gguf: norms of Gemma hold 1 + w, GPT-2's matrices are (out, in), llama's q and k rows are interleaved. */
-  readonly kind: 'safetensors' | 'gguf' | 'random';
+  readonly kind: 'safetensors' | 'pytorch' | 'gguf' | 'random';
   /** For messages. */
   readonly file: string;
   /** Names as the file has them. */

@@ -32,6 +32,7 @@ export const sampleIntegerColumns = [
   'dry_range',
   'mirostat',
   'top_logprobs',
+  'beam',
 ] as const;
 
 export const sampleInfo: OpInfo = {

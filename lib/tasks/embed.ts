@@ -43,13 +43,21 @@ export class EmbeddingModel extends EncoderModel {
     const list = checkTexts(texts, 'texts');
     checkCall(options, ['prompt']);
     const before = this.#prompt(options.prompt);
-    const whole = (text: string): string => before + (this.#folder.lowerCase ? text.toLowerCase() : text);
-    const encoded = await Promise.all(list.map((text) => this.encodeText(whole(text), options.truncate)));
+    const encoded = await Promise.all(list.map((text) => this.encodeText(this.#whole(text, before), options.truncate)));
     const found = await Promise.all(encoded.map((text) => this.run(text, options.signal)));
     const data = new Float32Array(list.length * this.size);
     for (const [i, { sentence_embedding: vector }] of found.entries()) data.set(vector!, i * this.size);
     const truncated = encoded.flatMap((text, i) => (text.truncated ? [i] : []));
     return { data, shape: [list.length, this.size], truncated, tokens: encoded.map((text) => text.ids.length) };
+  }
+
+  /** With the checkpoint's own prompt before it. */
+  protected override textOf(text: string): string {
+    return this.#whole(text, this.#prompt(undefined));
+  }
+
+  #whole(text: string, before: string): string {
+    return before + (this.#folder.lowerCase ? text.toLowerCase() : text);
   }
 
   #prompt(name: string | undefined): string {

@@ -3,6 +3,7 @@ import { ContextOverflowError, DisposedError, InputError, OptionError, Unsupport
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
+import { checkEncoderTrace, type EncoderTrace, type EncoderTraceRequest, traceSequence } from './inspect_encoder.js';
 import { checkIds } from './whole.js';
 
 /** A float result with its shape, row-major. */
@@ -86,8 +87,40 @@ export class EncoderModel {
     input: EncoderInput,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Record<string, FloatTensor>> {
-    checkObject('input', input, ['inputIds', 'tokenTypeIds']);
     checkCall(options);
+    const found = await this.run(this.#own(input), options.signal);
+    return Object.fromEntries(
+      Object.entries(found).map(([name, data]) => {
+        const [space, cols] = this.host.built.builder.graph.outputs.get(name)!.dims;
+        const width = cols!.size!;
+        const shape = space!.name === 'seqs' ? [width] : [data.length / width, width];
+        return [name, { shape, data }];
+      }),
+    );
+  }
+
+  /**
+   * Attention maps and hidden states of one text, or of your own ids, besides what the class returns; costs nothing when not
+   * called. Throws InputError, OptionError, ContextOverflowError.
+   */
+  async trace(input: string | EncoderInput, request: EncoderTraceRequest = {}): Promise<EncoderTrace> {
+    checkEncoderTrace(request);
+    if (typeof input !== 'string' && (typeof input !== 'object' || input === null))
+      throw new InputError('nothing to trace', { name: 'input', expected: 'a text, or { inputIds }', found: input });
+    const encoded = typeof input === 'string' ? await this.encodeText(this.textOf(input), 'error') : this.#own(input);
+    const sequence = { ...encoded, ids: Int32Array.from(encoded.ids) };
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    return traceSequence(this.host, sequence, this.outputs, request, this.tokenizer);
+  }
+
+  /** @internal What the model reads for a text of the caller's. */
+  protected textOf(text: string): string {
+    return text;
+  }
+
+  /** A caller's own ids, checked. */
+  #own(input: EncoderInput): EncoderSequence {
+    checkObject('input', input, ['inputIds', 'tokenTypeIds']);
     const { inputIds, tokenTypeIds } = input;
     checkIds(inputIds, this.host.built.vocabSize, 'inputIds');
     if (inputIds.length > this.host.built.maxPositions)
@@ -105,15 +138,7 @@ export class EncoderModel {
           found: tokenTypeIds.length,
         });
     }
-    const found = await this.run({ ids: inputIds, tokenTypes: tokenTypeIds }, options.signal);
-    return Object.fromEntries(
-      Object.entries(found).map(([name, data]) => {
-        const [space, cols] = this.host.built.builder.graph.outputs.get(name)!.dims;
-        const width = cols!.size!;
-        const shape = space!.name === 'seqs' ? [width] : [data.length / width, width];
-        return [name, { shape, data }];
-      }),
-    );
+    return { ids: inputIds, tokenTypes: tokenTypeIds };
   }
 
   async dispose(): Promise<void> {

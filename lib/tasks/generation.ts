@@ -1,3 +1,4 @@
+import type { StepTrace } from '../engine/probe_step.js';
 import type { FinishReason, SampledToken, Sink } from '../engine/sequence.js';
 import { AbortError } from '../errors.js';
 import { StopMatcher } from '../generation/stopping.js';
@@ -19,6 +20,8 @@ export interface Piece {
   readonly ids: readonly number[];
   /** One entry per id, when `logprobs` was asked for. */
   readonly logprobs?: readonly TokenLogprob[];
+  /** What the steps that drew these ids showed, when `trace` was asked for: one per id, of a prompt one per chunk. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Completion {
@@ -28,7 +31,11 @@ export interface Completion {
   readonly finishReason: 'stop' | 'length';
   /** The stop string that ended it. */
   readonly stopString?: string;
+  /** Of a beam: the sum of its log-probabilities over (new ids) ^ lengthPenalty. */
+  readonly score?: number;
   readonly logprobs?: readonly TokenLogprob[];
+  /** Those of all pieces, when `trace` was asked for. */
+  readonly traces?: readonly StepTrace[];
 }
 
 export interface Usage {
@@ -57,6 +64,7 @@ export interface GenerationStart {
   readonly n: number;
   readonly stop: readonly string[];
   readonly logprobs: boolean;
+  readonly traces?: boolean;
   readonly seed: bigint;
   readonly promptTokens: number;
   /** Text before the first piece (echo). */
@@ -69,12 +77,15 @@ export interface GenerationStart {
 class Stream {
   readonly ids: number[] = [];
   readonly logprobs: TokenLogprob[] = [];
+  readonly traces: StepTrace[] = [];
   readonly matcher: StopMatcher;
   readonly detokenizer: DetokenizerStream | undefined;
   text = '';
   /** Ids that the last piece did not hold yet. */
   reported = 0;
+  reportedTraces = 0;
   reason: 'stop' | 'length' | undefined;
+  score: number | undefined;
 
   constructor(start: GenerationStart) {
     this.matcher = new StopMatcher(start.stop);
@@ -189,6 +200,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     this.#first ??= this.#last;
     s.ids.push(token.id);
     if (this.#start?.logprobs === true) s.logprobs.push({ id: token.id, logprob: token.logprob, top: token.top });
+    if (token.traces !== undefined) s.traces.push(...token.traces);
     const silent = token.stop || this.#start?.hasText(token.id) !== true;
     const text = silent ? '' : (s.detokenizer?.push(token.id) ?? '');
     const { emit, stopped } = s.matcher.push(text);
@@ -198,7 +210,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
   }
 
   /** @internal */
-  finish(index: number, reason: FinishReason): void {
+  finish(index: number, reason: FinishReason, score?: number): void {
     if (this.#over) return;
     if (reason === 'aborted' || this.#left) {
       this.fail(new AbortError(undefined, { cause: this.#controller.signal.reason }));
@@ -206,6 +218,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     }
     const s = this.#streams[index]!;
     s.reason = reason;
+    s.score = score;
     if (s.matcher.stopped === undefined) {
       const { emit } = s.matcher.push(s.detokenizer?.flush() ?? '');
       const rest = emit + (s.matcher.stopped === undefined ? s.matcher.flush() : '');
@@ -238,8 +251,15 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     const from = s.reported;
     s.reported = s.ids.length;
     s.text += text;
-    const piece: Piece = { index, text, ids: s.ids.slice(from) };
-    this.#pieces.push(this.#start?.logprobs === true ? { ...piece, logprobs: s.logprobs.slice(from) } : piece);
+    const fromTrace = s.reportedTraces;
+    s.reportedTraces = s.traces.length;
+    this.#pieces.push({
+      index,
+      text,
+      ids: s.ids.slice(from),
+      ...(this.#start?.logprobs === true ? { logprobs: s.logprobs.slice(from) } : {}),
+      ...(this.#start?.traces === true ? { traces: s.traces.slice(fromTrace) } : {}),
+    });
     this.#wake();
   }
 
@@ -255,7 +275,9 @@ export class Generation implements AsyncIterable<Piece>, Sink {
       ids: s.ids,
       finishReason: s.reason ?? 'stop',
       ...(s.matcher.stopped === undefined ? {} : { stopString: s.matcher.stopped }),
+      ...(s.score === undefined ? {} : { score: s.score }),
       ...(start.logprobs ? { logprobs: s.logprobs } : {}),
+      ...(start.traces === true ? { traces: s.traces } : {}),
     };
   }
 }

@@ -13,18 +13,22 @@ import { openCheckpoint } from '../weights/checkpoint.js';
 import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
 import { type EncoderTaskModels, encoderTasks, loadEncoder } from './load_encoder.js';
+import { loadSpeech } from './load_speech.js';
 import { Seq2SeqModel } from './seq2seq_model.js';
+import type { SpeechModel } from './speech.js';
 import { TextModel } from './text_model.js';
 
 /** The model that each task gives. */
 export interface TaskModels extends EncoderTaskModels {
   readonly generate: TextModel;
+  /** Speech to text. */
+  readonly transcribe: SpeechModel;
 }
 
 export type Task = keyof TaskModels;
 
 export interface LoadOptions extends HostOptions {
-  /** What the model is for: 'generate' (default) continues text. `TaskOptions` has the tasks of encoders. */
+  /** What the model is for: 'generate' (default) continues text. `TaskOptions` has the tasks of encoders and of speech. */
   readonly task?: 'generate' | undefined;
   /** A model function of your own, instead of the one that the config names. */
   readonly architecture?: Architecture | undefined;
@@ -45,7 +49,7 @@ export interface LoadOptions extends HostOptions {
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
 
-/** Options for another task than 'generate': 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask'. */
+/** Options for another task than 'generate': 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask', 'transcribe'. */
 export type TaskOptions<T extends Task> = Omit<LoadOptions, 'task'> & { readonly task: T };
 
 const known = [
@@ -99,7 +103,7 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
     named && typeof build === 'function',
     '{ classes: string[], modelType: string, build: function }',
   );
-  const tasks: readonly Task[] = ['generate', ...encoderTasks];
+  const tasks: readonly Task[] = ['generate', 'transcribe', ...encoderTasks];
   must('task', tasks.includes(options.task as Task), tasks.join(', '));
   const whole = (
     name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps',
@@ -151,10 +155,11 @@ export async function load(path?: string, options: LoadOptions | TaskOptions<Tas
   const checkpoint = await openCheckpoint(found);
   // Each of these takes some ms: the event loop gets its turn between them.
   await nextTurn();
+  if (options.task === 'transcribe') return loadSpeech(checkpoint, options);
   const tokenizer = tokenizerOf(checkpoint);
   tokenizer.catch(() => undefined); // it may fail before anyone waits for it
   await nextTurn();
-  const task: Task = options.task ?? 'generate';
+  const task = options.task ?? 'generate';
   try {
     if (task !== 'generate') return await loadEncoder(task, checkpoint, tokenizer, options);
     return await loadText(checkpoint, tokenizer, options);

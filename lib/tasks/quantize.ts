@@ -75,7 +75,7 @@ const number = (value: number): GgufValue => ({ type: 'uint32', value });
 function nameOf(path: string): string {
   const full = resolve(path);
   const hub = /models--(.+?)[/\\]snapshots[/\\]/.exec(full)?.[1];
-  return hub?.split('--').at(-1) ?? basename(full).replace(/\.(?:gguf|safetensors)$/, '');
+  return hub?.split('--').at(-1) ?? basename(full).replace(/\.(?:gguf|safetensors|bin)$/, '');
 }
 
 /** Ids that end a text: GGUF has three names for them. */
@@ -121,7 +121,7 @@ async function describe(
 }
 
 /**
- * Writes a model as a GGUF v3 file that llama.cpp reads: `input` is a folder with safetensors, an unquantised .gguf file,
+ * Writes a model as a GGUF v3 file that llama.cpp reads: `input` is a folder with safetensors or pytorch_model.bin, an unquantised .gguf file,
  * or a hub id. Tensors are read, encoded and written piece by piece; the file takes its name when it is whole. Throws
  * OptionError, InputError (the place is taken or cannot be written, the disk is full), UnsupportedError (quantised
  * already; something that GGUF cannot express), what `load()` throws for a bad checkpoint, AbortError. Reading the

@@ -8,7 +8,7 @@ import { expertOf } from '../models/architecture.js';
 import { readWeight } from '../runtime/weights.js';
 import type { GgufValue } from '../weights/gguf_types.js';
 import { fileTypes, type MatrixType, matrixType, type QuantizeType } from '../weights/quantize_rules.js';
-import { storedGgufName } from '../weights/source.js';
+import { fileIdentities, storedExpr, storedGgufName } from '../weights/source.js';
 import type { Checkpoint, TensorEntry } from '../weights/types.js';
 import type { GgufTensor } from '../weights/write_gguf.js';
 
@@ -44,11 +44,10 @@ const kPiece = 1 << 20;
 
 /** The stored matrix or vector as an expression of (rows, cols). */
 function stored(checkpoint: Checkpoint, entry: TensorEntry, rows: number, cols: number): WeightExpr {
-  const { dtype, offset, name: tensor } = entry;
+  const { dtype, name: tensor } = entry;
   if (!isWeightDType(dtype))
     throw new UnsupportedError(`weights of type ${dtype} cannot be written`, { file: entry.file, tensor });
-  const { path, size, inode, mtimeNs } = checkpoint.files.find((f) => f.path === entry.file)!;
-  return { kind: 'file', dtype, rows, cols, file: { path, size: BigInt(size), inode, mtimeNs }, offset, tensor };
+  return storedExpr(entry, fileIdentities(checkpoint).get(entry.file)!, dtype, rows, cols);
 }
 
 const as = (expr: WeightExpr, dtype: WeightDType): WeightExpr => (expr.dtype === dtype ? expr : cast(expr, dtype));

@@ -4,7 +4,10 @@ import { ContextOverflowError, InputError, OptionError, UnsupportedError } from 
 import type { GenerateOptions } from '../generation/options.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
+import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
+import type { Trace, TraceRequest } from './inspect_layers.js';
+import { traceTexts } from './inspect_seq2seq.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
 import { type Prompt, TextModel } from './text_model.js';
 import { checkIds } from './whole.js';
@@ -37,7 +40,8 @@ export class Seq2SeqModel extends TextModel {
   override generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     return this.run(() => Promise.resolve(this.#start.ids), options, {
       source: () => this.#source(prompt),
-      ...(this.#start.forcedEos === undefined ? {} : { endsForced: true }),
+      forcedEos: this.#start.forcedEos,
+      forcedIds: this.#start.forced,
     });
   }
 
@@ -59,10 +63,27 @@ export class Seq2SeqModel extends TextModel {
     return Promise.reject(new UnsupportedError('score() is for decoders so far'));
   }
 
-  override trace(): Promise<never> {
-    return Promise.reject(
-      new UnsupportedError('trace() of a loaded encoder-decoder is not there yet', { hint: 'Use traceModel()' }),
-    );
+  /** Hidden states and attention maps of both sides while it reads a prompt and has written `request.target`. */
+  override async trace(prompt: Prompt, request: TraceRequest = {}): Promise<Trace> {
+    checkObject('request', request);
+    const source = await this.#source(prompt);
+    return traceTexts(this.host, this.whole, source, await this.#target(request.target), request, this.tokenizer);
+  }
+
+  /** The ids that the decoder begins with, then those given. */
+  async #target(target: Prompt | undefined): Promise<Int32Array> {
+    if (target === undefined) return this.#start.ids;
+    if (typeof target === 'string' && this.whole.config.optionalInt('decoder_vocab_size') !== undefined)
+      throw new UnsupportedError('texts of a decoder with a vocabulary of its own', { hint: 'Give target as ids' });
+    const given = typeof target === 'string' ? await this.encode(target, false) : target;
+    checkIds(given, this.whole.vocabSize, 'target');
+    const ids = Int32Array.from([...this.#start.ids, ...given]);
+    if (ids.length <= this.maxContext) return ids;
+    throw new ContextOverflowError('target is longer than the model writes', {
+      name: 'target',
+      expected: `at most ${this.maxContext} tokens`,
+      found: ids.length,
+    });
   }
 
   async #source(prompt: Prompt): Promise<Int32Array> {

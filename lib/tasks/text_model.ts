@@ -1,4 +1,5 @@
 import type { DecoderHost } from '../engine/host.js';
+import { specOf } from '../engine/probe_step.js';
 import { stepProgram } from '../engine/programs.js';
 import type { Retained } from '../engine/sequence.js';
 import { DisposedError, InputError, OptionError, TemplateError, UnsupportedError } from '../errors.js';
@@ -13,6 +14,7 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { Generation } from './generation.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
+import { resolveProbe } from './probe_options.js';
 import { Session } from './session.js';
 import { checkIds, runWhole } from './whole.js';
 
@@ -32,8 +34,10 @@ export interface RunOptions {
   readonly retained?: Retained | undefined;
   /** What an encoder-decoder reads; the prompt is then how the decoder begins. */
   readonly source?: (() => Promise<Int32Array>) | undefined;
-  /** A text of the greatest length ends with a forced id. */
-  readonly endsForced?: boolean;
+  /** A text of the greatest length ends with this id. */
+  readonly forcedEos?: number | undefined;
+  /** How many ids at the end of the prompt the decoder was forced to begin with. */
+  readonly forcedIds?: number | undefined;
 }
 
 /** A decoder with its tokenizer. Concurrent calls join one running batch. */
@@ -139,7 +143,7 @@ export class TextModel {
   async trace(prompt: Prompt, request: TraceRequest = {}): Promise<Trace> {
     this.#check();
     const ids = this.#own(await this.encode(prompt), 'prompt');
-    return traceIds(this.host, ids, request);
+    return traceIds(this.host, ids, request, this.tokenizer);
   }
 
   /** The program of the main path as text. */
@@ -208,15 +212,21 @@ export class TextModel {
         promptLength: prompt.length,
       };
       const found = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
-      // The last id of the greatest length would be the forced end, which is not part of the text.
-      const maxTokens = more.endsForced === true ? Math.max(1, found.maxTokens - 1) : found.maxTokens;
-      const resolved = { ...found, maxTokens };
+      if (found.beams !== undefined && more.retained !== undefined)
+        throw new OptionError('a session takes no beams', { name: 'numBeams', hint: 'Give greedy: true' });
+      // The last id of the greatest length would be the forced end, which is not part of the text; beams score it.
+      const cut = more.forcedEos !== undefined && found.beams === undefined;
+      const resolved = cut ? { ...found, maxTokens: Math.max(1, found.maxTokens - 1) } : found;
+      const probe = resolveProbe(options, this.host.built);
+      // Here, so that what may go wrong with it is this request's own.
+      if (probe !== undefined) await this.host.probed(undefined, specOf(probe));
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
         n,
         stop: resolved.stop,
         logprobs: resolved.logprobs,
+        traces: probe?.trace !== undefined,
         seed: resolved.seed,
         promptTokens: (source ?? prompt).length,
         lead: resolved.echo ? (this.tokenizer?.decode(prompt.filter(hasText), { skipSpecial: true }) ?? '') : '',
@@ -233,6 +243,9 @@ export class TextModel {
         sink: generation,
         retained: more.retained,
         source: source && { ids: source },
+        forcedIds: more.forcedIds,
+        forcedEos: more.forcedEos,
+        probe,
       });
     }, options?.signal);
   }

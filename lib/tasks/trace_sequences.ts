@@ -2,15 +2,13 @@ import { type BuiltDecoder, type BuiltSeq2Seq, buildText } from '../engine/build
 import type { SourceIds } from '../engine/encode_texts.js';
 import { encoderPositions } from '../engine/encoder_host.js';
 import { DecoderHost } from '../engine/host.js';
-import type { SampledToken, Sink } from '../engine/sequence.js';
+import type { FinishReason, GenerationRequest, SampledToken, Sink } from '../engine/sequence.js';
 import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
-import type { Beam } from '../generation/beam_search.js';
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 import { decoderStart } from './seq2seq_start.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
-import { type BeamRequest, beamRequest, searchBeams } from './trace_beams.js';
 import { readTraceRows } from './trace_inputs.js';
 import { checkIds } from './whole.js';
 
@@ -72,6 +70,8 @@ function greedyDefaults(defaults: GenerationDefaults): GenerationDefaults {
 
 class Collector implements Sink {
   readonly ids: number[] = [];
+  /** Of the best beam. */
+  score: number | undefined;
   readonly done: Promise<void>;
   #resolve!: () => void;
   #reject!: (error: unknown) => void;
@@ -89,7 +89,8 @@ class Collector implements Sink {
     return false;
   }
 
-  finish(): void {
+  finish(_index: number, _reason: FinishReason, score?: number): void {
+    this.score = score;
     this.#resolve();
   }
 
@@ -119,26 +120,18 @@ function padded(rows: readonly (readonly number[])[], pad: number): Sequences {
   return { shape: [rows.length, length], data };
 }
 
-async function beamRows(host: DecoderHost, requests: readonly BeamRequest[], pad: number): Promise<Sequences> {
-  const best: Beam[] = [];
-  for (const request of requests) best.push((await searchBeams(host, request))[0]!);
-  const rows = best.map((beam) => beam.ids);
-  return { ...padded(rows, pad), scores: Float32Array.from(best, (beam) => beam.score) };
-}
-
+/** Each row alone would give the same: they run together. */
 async function generateRows(
   host: DecoderHost,
-  prompts: readonly Int32Array[],
-  optionsOf: (prompt: Int32Array) => ResolvedOptions,
-  sources?: readonly SourceIds[],
-): Promise<number[][]> {
-  const rows = prompts.map((prompt, i) => {
+  requests: readonly Omit<GenerationRequest, 'sink'>[],
+): Promise<{ readonly ids: number[]; readonly score: number | undefined }[]> {
+  const sinks = requests.map((request) => {
     const sink = new Collector();
-    host.engine.submit({ prompt, options: optionsOf(prompt), sink, source: sources?.[i] });
-    return { prompt, sink };
+    host.engine.submit({ ...request, sink });
+    return sink;
   });
-  await Promise.all(rows.map((r) => r.sink.done));
-  return rows.map((r) => [...r.prompt, ...r.sink.ids]);
+  await Promise.all(sinks.map((s) => s.done));
+  return sinks.map((s, i) => ({ ids: [...requests[i]!.prompt, ...s.ids], score: s.score }));
 }
 
 /**
@@ -163,19 +156,22 @@ export async function traceSequences(
   const { signal, numBeams = 1 } = options;
   if (!Number.isInteger(numBeams) || numBeams < 1 || numBeams > 64)
     throw new OptionError('bad numBeams', { name: 'numBeams', expected: 'an integer from 1 to 64', found: numBeams });
-  // The forced ids at both ends count as generated.
-  const ends = (start?.forced ?? 0) + (start?.forcedEos === undefined ? 0 : 1);
+  // The forced ids at both ends count as generated; beams take the last one in.
+  const forcedEos = start?.forcedEos;
+  const ends = (start?.forced ?? 0) + (forcedEos === undefined || numBeams > 1 ? 0 : 1);
   const maxNewTokens =
     ends === 0 || options.maxNewTokens < 1 ? options.maxNewTokens : Math.max(1, options.maxNewTokens - ends);
   const resolve = (prompt: Int32Array): ResolvedOptions =>
-    resolveOptions({ greedy: true, maxTokens: maxNewTokens, n: 1, signal }, defaults, {
+    resolveOptions({ greedy: true, maxTokens: maxNewTokens, n: 1, numBeams, signal }, defaults, {
       vocab: built.vocabSize,
       eosIds: defaults.eosTokenIds,
       contextLeft: maxNewTokens,
       promptLength: prompt.length,
     });
-  const most = numBeams > 1 ? () => options.maxNewTokens : (p: Int32Array) => resolve(p).maxTokens;
-  const maxContext = Math.max(...prompts.map((p) => p.length + most(p)));
+  const requests = prompts.map((prompt, i) => ({
+    ...{ prompt, options: resolve(prompt), source: sources?.[i], forcedIds: start?.forced, forcedEos },
+  }));
+  const maxContext = Math.max(...requests.map((r) => r.prompt.length + r.options.maxTokens));
   const open = {
     device: options.device,
     threads: options.threads,
@@ -185,21 +181,20 @@ export async function traceSequences(
   };
   const host = await DecoderHost.open(stretched(built, maxContext), open, whole);
   try {
+    const rows = await generateRows(host, requests);
     if (numBeams > 1) {
-      const forced = { bos: start?.forced === 1 ? start.ids[1] : undefined, eos: start?.forcedEos };
-      const limits = { beams: numBeams, maxNewTokens: options.maxNewTokens, signal };
-      const requests = prompts.map((prompt, i) => {
-        const ids = Array.from(start === undefined ? prompt : prompt.subarray(0, 1));
-        return beamRequest(ids, sources?.[i], read, forced, limits);
-      });
       // As transformers has it, a padding id of 0 counts as none.
-      return await beamRows(host, requests, read.padTokenId || read.eosTokenIds[0] || 0);
+      const pad = read.padTokenId || read.eosTokenIds[0] || 0;
+      const ids = rows.map((r) => r.ids);
+      return { ...padded(ids, pad), scores: Float32Array.from(rows, (r) => r.score!) };
     }
-    const rows = await generateRows(host, prompts, resolve, sources);
-    for (const row of start?.forcedEos === undefined ? [] : rows)
-      if (row.length === start!.ids.length + maxNewTokens && !defaults.eosTokenIds.includes(row.at(-1)!))
-        row.push(start!.forcedEos!);
-    return padded(rows, defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0);
+    for (const { ids } of forcedEos === undefined ? [] : rows)
+      if (ids.length === start!.ids.length + maxNewTokens && !defaults.eosTokenIds.includes(ids.at(-1)!))
+        ids.push(forcedEos!);
+    return padded(
+      rows.map((r) => r.ids),
+      defaults.padTokenId ?? defaults.eosTokenIds[0] ?? 0,
+    );
   } finally {
     await host.dispose();
   }

@@ -1,4 +1,6 @@
+import { addTexts, type SourceText } from '../engine/encode_texts.js';
 import type { DecoderHost } from '../engine/host.js';
+import { fillChanges } from '../engine/probe_step.js';
 import { packStep } from '../engine/step_inputs.js';
 import { AbortError, InputError } from '../errors.js';
 
@@ -11,6 +13,12 @@ export interface WholeOptions {
   readonly targets?: Int32Array | undefined;
   /** All rows in one step: attention maps need it. */
   readonly single?: boolean | undefined;
+  /** What is added or multiplied on the way, by the names of ProbeSpec. */
+  readonly changes?: ReadonlyMap<string, Float32Array> | undefined;
+  /** What an encoder-decoder has read. */
+  readonly text?: SourceText | undefined;
+  /** Rows of one step; default 512. */
+  readonly chunk?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,8 +53,12 @@ export async function runWhole(
   ids: Int32Array,
   options: WholeOptions,
 ): Promise<Record<string, Float32Array>> {
-  const executable = await host.program(options.outputs);
-  const chunk = options.single === true ? ids.length : 512;
+  const changed = [...(options.changes?.keys() ?? [])].sort();
+  const executable =
+    options.single === true || changed.length > 0
+      ? await host.probed(options.outputs, { shown: [], changed })
+      : await host.program(options.outputs);
+  const chunk = options.single === true ? ids.length : (options.chunk ?? 512);
   const from = options.logitsFrom ?? 0;
   const parts: Record<string, Float32Array[]> = Object.fromEntries(options.outputs.map((o) => [o, []]));
   const table = await host.engine.pool.lease(ids.length, options.signal);
@@ -63,7 +75,10 @@ export async function runWhole(
       );
       if (options.targets !== undefined)
         step.inputs.targets = options.targets.slice(Math.max(0, begin - from), Math.max(0, begin + rows.length - from));
-      const { outputs } = await executable.run({ ...step.dims, keys: ids.length }, step.inputs);
+      if (options.changes !== undefined) fillChanges(step, options.changes);
+      if (options.text !== undefined) addTexts(step, [{ sequence: { text: options.text }, rows: rows.length }], 1);
+      const keys = { keys: ids.length, source_keys: options.text?.ids.length ?? 0 };
+      const { outputs } = await executable.run({ ...step.dims, ...keys }, step.inputs);
       for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
     }
   } finally {

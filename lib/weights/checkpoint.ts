@@ -1,4 +1,4 @@
-/** Opening a checkpoint: a folder of safetensors, one .safetensors file beside its config.json, or a .gguf file. */
+/** Opening a checkpoint: a folder of safetensors or pytorch_model.bin, one such file beside its config.json, or a .gguf file. */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { ConfigError, CorruptFileError, type ErrorFacts, ModelNotFoundError, UnsupportedError } from '../errors.js';
@@ -7,13 +7,39 @@ import { type GgufFile, readGguf } from './gguf.js';
 import { translateGguf } from './gguf_config.js';
 import { JsonScanner } from './json.js';
 import { readSafetensors } from './safetensors.js';
+import { readTorchFile } from './torch_file.js';
 import type { Checkpoint, FileIdentity, TensorEntry } from './types.js';
 
 const kMaxConfig = 1 << 20;
 const kMaxIndex = 32 << 20;
 const kMaxShards = 4096;
-const kIndex = 'model.safetensors.index.json';
-const kSingle = 'model.safetensors';
+
+/** A format of weights beside a config.json: one file, or several that an index lists. */
+interface Format {
+  readonly kind: 'safetensors' | 'pytorch';
+  readonly single: string;
+  readonly index: string;
+  readonly extension: '.safetensors' | '.bin';
+  read(file: string): Promise<{ readonly identity: FileIdentity; readonly tensors: ReadonlyMap<string, TensorEntry> }>;
+}
+
+/** The first one that is there is taken. */
+const kFormats: readonly [Format, Format] = [
+  {
+    kind: 'safetensors',
+    single: 'model.safetensors',
+    index: 'model.safetensors.index.json',
+    extension: '.safetensors',
+    read: readSafetensors,
+  },
+  {
+    kind: 'pytorch',
+    single: 'pytorch_model.bin',
+    index: 'pytorch_model.bin.index.json',
+    extension: '.bin',
+    read: readTorchFile,
+  },
+];
 
 function configError(message: string, facts: ErrorFacts): ConfigError {
   return new ConfigError(message, facts);
@@ -24,8 +50,9 @@ function corrupt(message: string, facts: ErrorFacts): CorruptFileError {
 }
 
 /**
- * Opens a checkpoint and checks all of its headers; no tensor is read. `path` is a folder with model.safetensors or
- * model.safetensors.index.json (or a single .gguf), a .safetensors file beside its config.json, or a .gguf file.
+ * Opens a checkpoint and checks all of its headers; no tensor is read, but for those of pytorch_model.bin that are not in
+ * row-major order. `path` is a folder with model.safetensors or model.safetensors.index.json, else a single .gguf, else
+ * pytorch_model.bin or its index; or a .safetensors or .bin file beside its config.json, or a .gguf file.
  * Throws `ModelNotFoundError`, `CorruptFileError`, `ConfigError`, `UnsupportedError`.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
@@ -38,20 +65,28 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   });
   if (info.isDirectory()) return openFolder(path);
   if (path.endsWith('.gguf')) return openGguf(path, path);
-  if (path.endsWith('.safetensors')) {
-    if (/-\d{5}-of-\d{5}\.safetensors$/.test(path)) {
+  const format = kFormats.find(({ extension }) => path.endsWith(extension));
+  if (format !== undefined) {
+    if (/-\d{5}-of-\d{5}\.\w+$/.test(path)) {
       throw new UnsupportedError('this is one shard of several', { file: path, hint: 'Give the folder instead' });
     }
-    return openSafetensors(path, dirname(path), [basename(path)]);
+    return openFiles(path, dirname(path), format, [basename(path)]);
   }
-  const expected = 'a folder, a .safetensors file or a .gguf file';
+  const expected = 'a folder, a .safetensors, .bin or .gguf file';
   throw new UnsupportedError('unknown kind of model file', { file: path, expected, found: basename(path) });
+}
+
+/** Opens a format that the folder has; undefined: it has not. */
+function openIfThere(folder: string, names: readonly string[], format: Format): Promise<Checkpoint> | undefined {
+  if (names.includes(format.single)) return openFiles(folder, folder, format, [format.single]);
+  return names.includes(format.index) ? openFiles(folder, folder, format, undefined) : undefined;
 }
 
 async function openFolder(folder: string): Promise<Checkpoint> {
   const names = await readdir(folder);
-  if (names.includes(kSingle)) return openSafetensors(folder, folder, [kSingle]);
-  if (names.includes(kIndex)) return openSafetensors(folder, folder, undefined);
+  const [safetensors, pytorch] = kFormats;
+  const found = openIfThere(folder, names, safetensors);
+  if (found !== undefined) return found;
   const ggufs = names.filter((name) => name.endsWith('.gguf'));
   if (ggufs.length === 1) return openGguf(folder, join(folder, ggufs[0] as string));
   if (ggufs.length > 1) {
@@ -61,20 +96,22 @@ async function openFolder(folder: string): Promise<Checkpoint> {
       hint: 'Name one of them',
     });
   }
-  if (names.some((name) => /\.(?:bin|pt|pth|ckpt)$/.test(name))) {
-    const hint = 'Convert it with save_pretrained(..., safe_serialization=True)';
-    throw new UnsupportedError('the folder holds pickled weights only', { file: folder, expected: kSingle, hint });
-  }
+  const pickled = openIfThere(folder, names, pytorch);
+  if (pickled !== undefined) return pickled;
   throw new ModelNotFoundError('no weights in the folder', {
     file: folder,
-    expected: `${kSingle}, ${kIndex} or a .gguf file`,
+    expected: `${safetensors.single}, its index, a .gguf file, ${pytorch.single} or its index`,
+    ...(names.some((name) => /\.(?:bin|pt|pth|ckpt)$/.test(name)) && {
+      hint: 'Other pickles: name the .bin file itself',
+    }),
   });
 }
 
 /** `names` are the files to read; undefined means that the index lists them. */
-async function openSafetensors(
+async function openFiles(
   path: string,
   folder: string,
+  format: Format,
   names: readonly string[] | undefined,
 ): Promise<Checkpoint> {
   const configFile = join(folder, 'config.json');
@@ -83,8 +120,8 @@ async function openSafetensors(
     throw new ConfigError('config.json is missing', { file: configFile, hint: 'It must lie beside the weights' });
   }
   const generationConfig = await readJsonFile(join(folder, 'generation_config.json'), kMaxConfig, configError);
-  const read = names === undefined ? await readShards(folder) : await readFiles(folder, names);
-  return { kind: 'safetensors', path, config, generationConfig, ...read, absorbed: new Set(), folder, configFile };
+  const read = names === undefined ? await readShards(folder, format) : await readFiles(folder, format, names);
+  return { kind: format.kind, path, config, generationConfig, ...read, absorbed: new Set(), folder, configFile };
 }
 
 interface Tensors {
@@ -92,11 +129,11 @@ interface Tensors {
   readonly files: readonly FileIdentity[];
 }
 
-async function readFiles(folder: string, names: readonly string[]): Promise<Tensors> {
+async function readFiles(folder: string, format: Format, names: readonly string[]): Promise<Tensors> {
   const tensors = new Map<string, TensorEntry>();
   const files: FileIdentity[] = [];
   for (const name of names) {
-    const shard = await readSafetensors(join(folder, name));
+    const shard = await format.read(join(folder, name));
     files.push(shard.identity);
     for (const [key, entry] of shard.tensors) {
       const other = tensors.get(key);
@@ -110,7 +147,7 @@ async function readFiles(folder: string, names: readonly string[]): Promise<Tens
 }
 
 /** The index's map of tensor name to shard file. */
-async function readIndex(file: string): Promise<Map<string, string>> {
+async function readIndex(file: string, extension: Format['extension']): Promise<Map<string, string>> {
   return withFile(file, async (open) => {
     const { size } = open.identity;
     if (size > kMaxIndex)
@@ -127,7 +164,7 @@ async function readIndex(file: string): Promise<Map<string, string>> {
       const key = scanner.key();
       if (seen.has(key)) scanner.fail(`the key ${JSON.stringify(key)} occurs twice`);
       seen.add(key);
-      if (key === 'weight_map') map = await readWeightMap(scanner, pacer);
+      if (key === 'weight_map') map = await readWeightMap(scanner, pacer, extension);
       else scanner.value();
     } while (scanner.more(0x7d));
     scanner.end();
@@ -135,17 +172,21 @@ async function readIndex(file: string): Promise<Map<string, string>> {
   });
 }
 
-async function readWeightMap(scanner: JsonScanner, pacer: Pacer): Promise<Map<string, string>> {
+async function readWeightMap(
+  scanner: JsonScanner,
+  pacer: Pacer,
+  extension: Format['extension'],
+): Promise<Map<string, string>> {
   const map = new Map<string, string>();
   scanner.expect(0x7b);
   do {
     const tensor = scanner.key();
     if (map.has(tensor)) scanner.fail('the tensor occurs twice in weight_map', { tensor });
     const name = scanner.string();
-    if (!/^[^/\\:\0]{1,243}\.safetensors$/.test(name) || name.startsWith('.')) {
+    if (!/^[^/\\:\0]{1,251}$/.test(name) || name.startsWith('.') || !name.endsWith(extension)) {
       scanner.fail('bad file name in weight_map', {
         tensor,
-        expected: 'the plain name of a .safetensors file',
+        expected: `the plain name of a ${extension} file`,
         found: name,
       });
     }
@@ -155,15 +196,15 @@ async function readWeightMap(scanner: JsonScanner, pacer: Pacer): Promise<Map<st
   return map;
 }
 
-async function readShards(folder: string): Promise<Tensors> {
-  const index = join(folder, kIndex);
-  const map = await readIndex(index);
+async function readShards(folder: string, format: Format): Promise<Tensors> {
+  const index = join(folder, format.index);
+  const map = await readIndex(index, format.extension);
   const names = [...new Set(map.values())].sort();
   if (names.length > kMaxShards) {
     throw corrupt('too many shards', { file: index, expected: `at most ${kMaxShards}`, found: names.length });
   }
   for (const name of names) await checkInside(folder, name, index);
-  const read = await readFiles(folder, names);
+  const read = await readFiles(folder, format, names);
   for (const [tensor, name] of map) {
     const entry = read.tensors.get(tensor);
     if (entry === undefined) throw corrupt(`the index puts it in ${name}, which lacks it`, { file: index, tensor });
@@ -172,7 +213,7 @@ async function readShards(folder: string): Promise<Tensors> {
     }
   }
   for (const [tensor, entry] of read.tensors) {
-    if (!map.has(tensor)) throw corrupt(`not listed in ${kIndex}`, { file: entry.file, tensor });
+    if (!map.has(tensor)) throw corrupt(`not listed in ${format.index}`, { file: entry.file, tensor });
   }
   return read;
 }

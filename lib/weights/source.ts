@@ -1,9 +1,9 @@
 import { UnsupportedError } from '../errors.js';
-import type { FileIdentity } from '../graph/weight_expr.js';
+import type { FileIdentity, WeightExpr } from '../graph/weight_expr.js';
 import type { SourceTensor, WeightSource } from '../layers/weights.js';
 import { type GgufNames, ggufName } from '../models/architecture.js';
 import { matrixType, type QuantizeType } from './quantize_rules.js';
-import type { Checkpoint } from './types.js';
+import type { Checkpoint, TensorEntry } from './types.js';
 
 /** GGUF's name of a tensor whose name may lack the base model's prefix; undefined: the table has none. */
 export function storedGgufName(names: GgufNames, name: string): string | undefined {
@@ -39,6 +39,26 @@ function quantizer(
   return (name, cols) => matrixType(quantize, as(name), cols, { layers, tied });
 }
 
+/** The bytes of a stored tensor as a matrix of these sizes. */
+export function storedExpr(
+  entry: TensorEntry,
+  file: FileIdentity,
+  dtype: WeightExpr['dtype'],
+  rows: number,
+  cols: number,
+): WeightExpr {
+  const { data, offset, name: tensor } = entry;
+  if (data !== undefined) return { kind: 'bytes', dtype, rows, cols, data };
+  return { kind: 'file', dtype, rows, cols, file, offset, tensor };
+}
+
+/** Identities of a checkpoint's files, as native compares them, by path. */
+export function fileIdentities(checkpoint: Checkpoint): Map<string, FileIdentity> {
+  return new Map(
+    checkpoint.files.map(({ path, size, inode, mtimeNs }) => [path, { path, size: BigInt(size), inode, mtimeNs }]),
+  );
+}
+
 /**
  * The tensors of a checkpoint under Hugging Face's names; native reads them by range from the file. `quantize`: what its
  * matrices are packed in. Throws UnsupportedError where they are quantised already.
@@ -48,9 +68,7 @@ export function checkpointSource(
   gguf?: GgufNames,
   quantize?: { readonly type: QuantizeType; readonly layers: number },
 ): WeightSource {
-  const files = new Map<string, FileIdentity>();
-  for (const f of checkpoint.files)
-    files.set(f.path, { path: f.path, size: BigInt(f.size), inode: f.inode, mtimeNs: f.mtimeNs });
+  const files = fileIdentities(checkpoint);
   return {
     quantize: quantize === undefined ? undefined : quantizer(checkpoint, gguf, quantize.type, quantize.layers),
     kind: checkpoint.kind,
@@ -65,15 +83,7 @@ export function checkpointSource(
         name: entry.name,
         dtype: entry.dtype,
         shape: entry.shape,
-        expr: (dtype, rows, cols) => ({
-          kind: 'file',
-          dtype,
-          rows,
-          cols,
-          file,
-          offset: entry.offset,
-          tensor: entry.name,
-        }),
+        expr: (dtype, rows, cols) => storedExpr(entry, file, dtype, rows, cols),
       };
     },
   };

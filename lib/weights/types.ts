@@ -60,6 +60,8 @@ export interface TensorEntry {
   /** Absolute byte offset in the file; need not be a multiple of the element size. */
   readonly offset: number;
   readonly bytes: number;
+  /** The bytes themselves, where they do not lie in row-major order in the file. */
+  readonly data?: Uint8Array;
 }
 
 /** Identity of a file when it was opened; native compares it before each read, so a changed file is an error. */
@@ -78,7 +80,8 @@ export interface RawConfig {
 }
 
 export interface Checkpoint {
-  readonly kind: 'safetensors' | 'gguf';
+  /** pytorch: pytorch_model.bin; names and layout are those of safetensors. */
+  readonly kind: 'safetensors' | 'pytorch' | 'gguf';
   /** As given to `openCheckpoint`. */
   readonly path: string;
   /** Hugging Face's config.json; for GGUF, its metadata in that spelling, so that models read one form. */

@@ -6,7 +6,7 @@
 
 namespace verdant {
 
-// Weights of a node that are packed in panels: the matrices of linear, embed and moe.
+// Weights of a node that are packed in panels: the matrices of linear, embed, moe and conv1d.
 std::vector<int32_t> panel_inputs(const Node& node);
 // What can be said before sizes are known: weights, panels, states, the loop. Throws ERR_GRAPH.
 void check_program(const Program& program);

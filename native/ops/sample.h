@@ -36,6 +36,9 @@ namespace verdant {
 //     renormalised over what stayed
 //   draw: in descending order, lower id first on a tie: the first whose cumulative mass passes u * total, in double
 //
+// Beams (HF's _beam_search): x = log softmax of the raw logits before all steps, and top_ids, top_logprobs are the
+// largest x after them (beam 2: less the log of their sum of exponentials) instead of the raw ones.
+//
 // Random numbers: Philox 4x32-10, key (seed_low, seed_high), counter (sample_index, position of the new id, purpose, 0)
 // with purpose 0 for the draw, 1 for XTC's coin; u = ((r0 >> 5) * 2^26 + (r1 >> 6)) / 2^53, in [0, 1).
 // A row's results depend on its own logits, parameters and history only.
@@ -95,6 +98,7 @@ constexpr const char* kSampleIntegerColumns[] = {
     "dry_range",     // last ids that DRY looks at; 0: all
     "mirostat",      // 0 or 2
     "top_logprobs",  // how many of the most likely are wanted, <= top
+    "beam",          // 1: candidates of a beam search; 2: renormalised
     nullptr};
 enum SampleInteger : int32_t {
   kTopK,
@@ -109,6 +113,7 @@ enum SampleInteger : int32_t {
   kDryRange,
   kMirostat,
   kTopLogprobs,
+  kBeam,
   kSampleIntegers,
 };
 

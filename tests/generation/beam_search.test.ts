@@ -1,14 +1,29 @@
 /** Beam search on tiny vocabularies, against trying everything. */
 import { describe, expect, it } from 'vitest';
-import { BeamSearch } from '../../lib/generation/beam_search.js';
-import { logSoftmax, processLogProbs } from '../../lib/generation/log_processors.js';
+import {
+  type BeamCandidates,
+  type BeamOptions,
+  BeamSearch,
+  candidatesWanted,
+} from '../../lib/generation/beam_search.js';
 import { Random } from '../support/random.js';
 
 const eos = 0;
 const vocab = 4;
 
+function logSoftmax(x: Float32Array): number[] {
+  const sum = x.reduce((n, v) => n + Math.exp(v), 0);
+  return Array.from(x, (v) => v - Math.log(sum));
+}
+
+/** The best of all ids, as the sample op gives them. */
+function candidates(logProbs: readonly number[], most = Number.POSITIVE_INFINITY): BeamCandidates {
+  const ids = [...logProbs.keys()].sort((a, b) => logProbs[b]! - logProbs[a]! || a - b).slice(0, most);
+  return { ids, logProbs: ids.map((id) => logProbs[id]!) };
+}
+
 /** Log-probabilities after a sequence: the same for the same ids. */
-function after(ids: readonly number[]): Float64Array {
+function logProbsAfter(ids: readonly number[]): number[] {
   const seed = ids.reduce((h, id) => (Math.imul(h, 31) + id + 7) >>> 0, 17);
   return logSoftmax(new Random(seed).normal(vocab, 2));
 }
@@ -23,20 +38,21 @@ function all(
 ): { ids: number[]; score: number }[] {
   if (left === 0 || (ids.length > start && ids.at(-1) === eos))
     return [{ ids: [...ids], score: sum / (ids.length - start) ** penalty }];
-  const values = after(ids);
+  const values = logProbsAfter(ids);
   return Array.from({ length: vocab }, (_, id) =>
     all([...ids, id], sum + values[id]!, left - 1, penalty, start),
   ).flat();
 }
 
+function searchWith(options: BeamOptions, most = candidatesWanted(options)): BeamSearch {
+  const found = new BeamSearch([3, 1], options);
+  while (found.running.length > 0) found.step(found.running.map((b) => candidates(logProbsAfter(b.ids), most)));
+  return found;
+}
+
 function search(beams: number, penalty: number, early: boolean | 'never', most: number) {
-  const prompt = [3, 1];
-  const found = new BeamSearch(prompt, {
-    ...{ beams, promptLength: 2, maxLength: 2 + most, eosIds: [eos] },
-    ...{ lengthPenalty: penalty, earlyStopping: early },
-  });
-  while (found.running.length > 0) found.step(found.running.map((b) => after(b.ids)));
-  return found.finished;
+  const ends = { promptLength: 2, maxLength: 2 + most, eosIds: [eos] };
+  return searchWith({ beams, ...ends, lengthPenalty: penalty, earlyStopping: early }).finished;
 }
 
 describe('beam search', () => {
@@ -53,7 +69,7 @@ describe('beam search', () => {
       expect(found).toHaveLength(3);
       for (const [i, { ids, score }] of found.entries()) {
         expect(ids.at(-1) === eos || ids.length === 8).toBe(true);
-        const sum = ids.slice(2).reduce((s, id, j) => s + after(ids.slice(0, 2 + j))[id]!, 0);
+        const sum = ids.slice(2).reduce((s, id, j) => s + logProbsAfter(ids.slice(0, 2 + j))[id]!, 0);
         expect(score).toBeCloseTo(sum / (ids.length - 2) ** 0.7, 12);
         if (i > 0) expect(score).toBeLessThanOrEqual(found[i - 1]!.score);
       }
@@ -65,28 +81,21 @@ describe('beam search', () => {
     const found = new BeamSearch([2], {
       ...{ beams: 4, promptLength: 1, maxLength: 6, eosIds: [1], lengthPenalty: 1, earlyStopping: true },
     });
-    const forced = new Float64Array(vocab).fill(Number.NEGATIVE_INFINITY);
-    forced[0] = 0;
-    found.step([forced]);
+    found.step([{ ids: [0], logProbs: [0] }]);
     expect(found.finished).toEqual([]);
     expect(found.running[0]!.ids).toEqual([2, 0]);
   });
 
-  it('processors: repetition, n-grams, bad words, least length, forced ids', () => {
-    const rules = {
-      ...{ repetitionPenalty: 1, noRepeatNgram: 0, badWords: [], eosIds: [eos], minLength: 0, suppress: [] },
-      ...{ forcedBos: undefined, forcedEos: undefined, promptLength: 1, maxLength: 9, renormalize: false },
-    };
-    const values = (): Float64Array => Float64Array.of(-1, -2, -3, -4);
-    const of = (ids: number[], more: object): number[] => [...processLogProbs(values(), ids, { ...rules, ...more })];
-    const never = Number.NEGATIVE_INFINITY;
-    expect(of([1, 2], {})).toEqual([-1, -2, -3, -4]);
-    expect(of([1, 2, 1], { repetitionPenalty: 2 })).toEqual([-1, -4, -6, -4]);
-    expect(of([1, 2, 3, 1], { noRepeatNgram: 2 })).toEqual([-1, -2, never, -4]);
-    expect(of([1, 2], { badWords: [[3], [2, 1], [0, 1]] })).toEqual([-1, never, -3, never]);
-    expect(of([1, 2], { minLength: 3 })).toEqual([never, -2, -3, -4]);
-    expect(of([1], { forcedBos: 2 })).toEqual([never, never, 0, never]);
-    expect(of([1, 1, 1, 1, 1, 1, 1, 1], { forcedEos: 0 })).toEqual([0, never, never, never]);
-    expect(of([1], { suppress: [1] })[1]).toBe(never);
+  it('groups: without a penalty all the same; with one they choose other ids; no candidate beyond those wanted matters', () => {
+    const ends = { promptLength: 2, maxLength: 7, eosIds: [eos], lengthPenalty: 1, earlyStopping: false } as const;
+    const alone = searchWith({ ...ends, beams: 2 }).finished;
+    const three = searchWith({ ...ends, beams: 6, groups: 3, diversityPenalty: 0 }).finished;
+    expect(three.map((b) => b.ids)).toEqual(alone.flatMap((b) => [b.ids, b.ids, b.ids]));
+    const options = { ...ends, beams: 6, groups: 3, diversityPenalty: 0.8 };
+    expect(searchWith(options).finished).toEqual(searchWith(options, vocab).finished);
+    const first = new BeamSearch([3, 1], { ...ends, beams: 4, groups: 4, diversityPenalty: 100 });
+    first.step(first.running.map((b) => candidates(logProbsAfter(b.ids))));
+    expect(first.running.length).toBeGreaterThanOrEqual(3);
+    expect(new Set(first.running.map((b) => b.ids[2])).size).toBe(first.running.length);
   });
 });

@@ -126,7 +126,6 @@ describe('resolveOptions refuses', () => {
   });
 
   it.each([
-    [{ numBeams: 4 }],
     [{ doSample: true, epsilonCutoff: 0.1 }],
     [{ forcedBosTokenId: 3 }],
     [{ other: { guidance_scale: 3 } }],

@@ -261,6 +261,50 @@ describe.each(tiers)('sample: rows on %s', (device) => {
     }
   });
 
+  it('beams: the rules act on log-probabilities, and the candidates are those that they leave', async () => {
+    const few = Float32Array.of(3, 1, 2.5, 0, -1);
+    const sum = few.reduce((n, v) => n + Math.exp(v), 0);
+    const p = Array.from(few, (v) => v - Math.log(sum));
+    const ask = (options: GenerateOptions, history: number, renormalize = false): Draw => {
+      const own = resolved({ numBeams: 2, ...options }, 5, [0]);
+      const beams = { ...own.beams!, renormalize };
+      return { options: { ...own, beams }, logits: few, history, sampleIndex: 0, promptLength: 1, candidates: 4 };
+    };
+    const histories = [
+      [4, 2, 1],
+      [1, 2, 1],
+    ];
+    const draws = [
+      ask({}, 0),
+      ask({ repetitionPenalty: 2 }, 0),
+      ask({ noRepeatNgram: 2 }, 1),
+      ask({ badWords: [[3], [2, 1, 2]] }, 1),
+      ask({ minTokens: 5 }, 0),
+      ask({ badWords: [[2]] }, 0, true),
+    ];
+    const { ids, topIds, topLogprobs } = await runSample(draws, histories, device);
+    const left = (banned: readonly number[], times: readonly number[] = []): [number, number][] =>
+      p
+        .map((v, id): [number, number] => [id, banned.includes(id) ? -Infinity : times.includes(id) ? 2 * v : v])
+        .sort((a, b) => b[1] - a[1] || a[0] - b[0])
+        .slice(0, 4);
+    const over = Math.log(p.reduce((n, v, id) => n + (id === 2 ? 0 : Math.exp(v)), 0));
+    const wanted = [
+      left([]),
+      left([], [4, 2, 1]),
+      left([2]),
+      left([2, 3]),
+      left([0]),
+      left([2]).map(([id, v]): [number, number] => [id, v - over]),
+    ];
+    for (const [i, list] of wanted.entries()) {
+      expect([...topIds.subarray(4 * i, 4 * i + 4)]).toEqual(list.map(([id]) => id));
+      for (const [c, [, value]] of list.entries())
+        if (Number.isFinite(value)) expect(topLogprobs[4 * i + c]).toBeCloseTo(value, 5);
+      expect(ids[i]).toBe(list[0]![0]);
+    }
+  });
+
   it('gives a row the same bits alone and among others, on 1 and 2 threads', async () => {
     const kinds: GenerateOptions[] = [
       { temperature: 0 },

@@ -89,6 +89,29 @@ describe('what a pull takes and where it puts it', () => {
     expect((await readdir(path)).sort()).toEqual([...files].sort());
   });
 
+  it('takes pytorch_model.bin, whole or in shards, where there is nothing else', async () => {
+    const small = {
+      'config.json': '{}',
+      'source.spm': noise(50, 2),
+      'target.spm': noise(50, 3),
+      'target_vocab.json': '{}',
+    };
+    const pickled = { ...small, 'tf_model.h5': noise(80, 4), 'pytorch_model.bin': noise(2000, 1) };
+    hub.put(kRepo, pickled);
+    const { path, files } = await get();
+    expect([...files].sort()).toEqual([...Object.keys(small), 'pytorch_model.bin'].sort());
+    expect((await get(kRepo, { offline: true })).path).toBe(path);
+    hub.put(kRepo, { ...pickled, 'model.safetensors': noise(900, 5) });
+    expect((await get()).files).not.toContain('pytorch_model.bin');
+    const map = { a: 'pytorch_model-00001-of-00002.bin', b: 'pytorch_model-00002-of-00002.bin' };
+    const index = 'pytorch_model.bin.index.json';
+    const shards = { [map.a]: noise(90, 6), [map.b]: noise(90, 7) };
+    hub.put(kRepo, { 'config.json': '{}', [index]: JSON.stringify({ weight_map: map }), ...shards });
+    expect((await get()).files).toEqual(['config.json', index, map.a, map.b]);
+    hub.put(kRepo, { 'config.json': '{}', [index]: JSON.stringify({ weight_map: { a: 'model.safetensors' } }) });
+    await expect(get()).rejects.toThrow(/the index names an unsafe file.*a \.bin file/);
+  });
+
   it.each([['../x.safetensors'], ['/etc/passwd'], ['a/b.safetensors'], ['C:\\x.safetensors'], [7], ['x.bin']])(
     'refuses an index that names %s',
     async (shard) => {
@@ -118,9 +141,11 @@ describe('what a pull takes and where it puts it', () => {
   });
 
   it('refuses what holds no weights that it reads, and says what is there', async () => {
-    hub.put(kRepo, { 'config.json': '{}', 'pytorch_model.bin': noise(2000, 1) });
+    hub.put(kRepo, { 'config.json': '{}', 'tf_model.h5': noise(2000, 1) });
     await expect(get()).rejects.toThrow(UnsupportedError);
-    await expect(get()).rejects.toThrow(/config\.json, pytorch_model\.bin.*pytorch_model\.bin are not supported/);
+    await expect(get()).rejects.toThrow(
+      /expected model\.safetensors, .*pytorch_model\.bin.*found .*config\.json, tf_model\.h5/,
+    );
     hub.put(kRepo, { 'm-00001-of-00002.gguf': noise(2000, 1) });
     await expect(get()).rejects.toThrow(/GGUF in several parts/);
   });

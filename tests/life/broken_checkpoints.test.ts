@@ -116,7 +116,10 @@ describe('load() of a broken checkpoint names what is wrong', () => {
     rmSync(weights);
     await refused(folder.path, 'ERR_MODEL_NOT_FOUND', 'no weights', 'model.safetensors');
     folder.write('pytorch_model.bin', 'PK');
-    await refused(folder.path, 'ERR_UNSUPPORTED', 'pickle', 'safe_serialization');
+    await refused(folder.path, 'ERR_FILE_CORRUPT', 'pytorch_model.bin', 'pickle');
+    rmSync(join(folder.path, 'pytorch_model.bin'));
+    folder.write('training.pt', 'PK');
+    await refused(folder.path, 'ERR_MODEL_NOT_FOUND', 'no weights', 'Other pickles');
     await refused(join(folder.path, 'absent'), 'ERR_MODEL_NOT_FOUND', 'absent');
     cpSync(source, join(folder.path, 'tiny-model'), { recursive: true });
     await refused(join(folder.path, 'tiny-modle'), 'ERR_MODEL_NOT_FOUND', 'tiny-modle', 'tiny-model');

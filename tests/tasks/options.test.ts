@@ -19,6 +19,8 @@ afterAll(() => model.dispose());
 const prompt = [5, 300, 7, 300, 8, 300];
 const base: GenerateOptions = { maxTokens: 24, ignoreEos: true };
 const sampled: GenerateOptions = { ...base, temperature: 1, seed: 5 };
+const beams: GenerateOptions = { ...base, numBeams: 4 };
+const ends = Array.from({ length: 60 }, (_, i) => i);
 const make = (options: GenerateOptions): Promise<GenerationResult> => model.generate(prompt, options).result();
 const ids = async (options: GenerateOptions): Promise<number[]> => [...(await make(options)).ids];
 const repeats = (x: readonly number[]): number => x.length - new Set(x).size;
@@ -45,6 +47,11 @@ const effects: Effect[] = [
   ['repetitionPenalty', base, 3, (a, b) => repeats(a) < repeats(b)],
   ['presencePenalty', base, 5, (a, b) => repeats(a) < repeats(b)],
   ['frequencyPenalty', base, 5, (a, b) => repeats(a) < repeats(b)],
+  ['numBeams', base, 4, differ],
+  ['lengthPenalty', { ...beams, stopTokens: ends }, 9, differ],
+  ['earlyStopping', { ...beams, lengthPenalty: 9, stopTokens: ends }, true, differ],
+  ['numBeamGroups', { ...beams, diversityPenalty: 5 }, 2, differ],
+  ['diversityPenalty', { ...beams, numBeamGroups: 4 }, 5, differ],
   ['penaltyWindow', { ...base, presencePenalty: 20 }, 1, differ],
   ['noRepeatNgram', base, 1, (a, b) => repeats(a) === 0 && repeats(b) > 0],
   ['dry', { ...base, logitBias: { 100: 100 } }, { multiplier: 100, base: 4, sequenceBreakers: [] }, differ],

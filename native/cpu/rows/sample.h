@@ -31,7 +31,7 @@ static int32_t sample_first_equal(const float* x, int64_t n, float best) {
   return -1;
 }
 
-// The `top` largest logits, best first; places past the vocabulary hold -1 and -inf.
+// The `top` largest of x less `log_sum`, best first; places past the vocabulary hold -1 and -inf.
 static void sample_top(const float* x, int64_t n, int64_t top, double log_sum, int32_t* ids, float* logprobs) {
   int64_t count = 0;
   float least = -INFINITY;
@@ -127,6 +127,12 @@ static int64_t sample_draw(SamplePool& p, double uniform, double total) {
   return pool_mass_prefix<true>(p, uniform * total) - 1;
 }
 
+// ln of the sum of exp(x).
+static double sample_log_sum(const float* x, int64_t vocab, float best) {
+  const SamplePool all = {x, vocab, best, 1.0f, nullptr, nullptr, nullptr, 0, 0.0f, false};
+  return (double)best + log(pool_total(all));
+}
+
 // Draws an id from the processed logits; mu is mirostat's state.
 static int32_t sample_id(const SampleState& s, SamplePool& p, float& mu) {
   const int64_t position = s.history.length;
@@ -185,12 +191,12 @@ static void sample_one(const OpCall& call, int64_t sample, uint8_t* scratch) {
   float mu = s.numbers[kMirostatMu];
   const float raw_best = sample_best(logits, vocab);
   const bool sound = raw_best > -INFINITY;  // false for NaN too
+  const int32_t beam = s.integers[kBeam];
   double log_sum = 0;
   if (sound) {
-    const SamplePool raw = {logits, vocab, raw_best, 1.0f, nullptr, nullptr, nullptr, 0, 0.0f, false};
-    log_sum = (double)raw_best + log(pool_total(raw));
-    const bool process = sample_processes(s);
-    if (process) sample_process(s, logits);
+    log_sum = sample_log_sum(logits, vocab, raw_best);
+    const bool process = beam != 0 || sample_processes(s);
+    if (process) sample_process(s, logits, beam != 0 ? log_sum : 0.0);
     const float* used = process ? x : logits;
     const float best = process ? sample_best(x, vocab) : raw_best, temperature = s.numbers[kTemperature];
     SamplePool pool = {used, vocab, best, temperature, x + padded, x + 2 * padded, ids, 0, 0.0f, false};
@@ -199,7 +205,8 @@ static void sample_one(const OpCall& call, int64_t sample, uint8_t* scratch) {
   const int64_t wanted = !sound ? 0 : s.integers[kTopLogprobs] < top ? s.integers[kTopLogprobs] : top;
   int32_t* top_ids = (int32_t*)call.out[2].data + sample * top;
   float* top_logprobs = (float*)call.out[3].data + sample * top;
-  sample_top(logits, vocab, wanted, log_sum, top_ids, top_logprobs);
+  const double processed_sum = beam == 2 && id >= 0 ? sample_log_sum(x, vocab, sample_best(x, vocab)) : 0.0;
+  sample_top(beam != 0 ? x : logits, vocab, wanted, beam != 0 ? processed_sum : log_sum, top_ids, top_logprobs);
   for (int64_t i = wanted > 0 ? wanted : 0; i < top; i++) top_ids[i] = -1, top_logprobs[i] = -INFINITY;
   ((int32_t*)call.out[0].data)[sample] = id;
   ((float*)call.out[1].data)[sample] = id < 0 ? NAN : (float)((double)logits[id] - log_sum);

@@ -220,8 +220,10 @@ static void sample_dry(const SampleState& s) {
   }
 }
 
-static void sample_process(const SampleState& s, const float* logits) {
+// `shift` is taken from all logits first.
+static void sample_process(const SampleState& s, const float* logits, double shift) {
   memcpy(s.x, logits, sizeof(float) * (size_t)s.vocab);
+  for (int64_t i = 0; shift != 0.0 && i < s.vocab; i++) s.x[i] = (float)((double)logits[i] - shift);
   memset(s.counts, 0, sizeof(int32_t) * (size_t)s.vocab);
   sample_bias(s);
   sample_repetition(s);

@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { SpeechModel, TranscribeOptions, Transcription } from '../tasks/speech.js';
+import { type Context, given, integerOf, numberOf } from './command.js';
+import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, openModel } from './options.js';
+import { print } from './output.js';
+
+interface TranscribeValues extends HubValues, DeviceValues {
+  readonly model: string;
+  readonly beams?: number;
+  readonly chunkSeconds?: number;
+  readonly strideSeconds?: number;
+  readonly words?: boolean;
+  readonly json?: boolean;
+}
+
+const rules = `
+FILE is WAV, FLAC, MP3, Ogg Vorbis or Ogg Opus of any rate; channels are averaged. Standard output carries the text, a
+line for each file, which begins with the file's name where there are several. --words writes a line for each word: start
+and end in seconds, confidence, word.`;
+
+export function define(command: Command, context: Context): void {
+  command
+    .argument('<files...>', 'audio files')
+    .requiredOption('-m, --model <model>', 'a folder or a hub id (owner/name)')
+    .option('--beams <n>', 'texts that the search keeps; default: 1', integerOf)
+    .option('--chunk-seconds <s>', 'longer audio is heard in overlapping chunks; 0: never; default: 30', numberOf)
+    .option('--stride-seconds <s>', 'overlap on each side of a chunk; default: a sixth of it', numberOf)
+    .option('--words', 'a line for each word, with its time')
+    .option('--json', 'one JSON document instead of the text');
+  addHubOptions(addDeviceOptions(command))
+    .addHelpText('after', rules)
+    .action((files, values) => transcribe(files, values, context));
+}
+
+async function transcribe(files: readonly string[], values: TranscribeValues, context: Context): Promise<void> {
+  const { load } = await import('../tasks/load.js');
+  const model: SpeechModel = await openModel(values, context, (options) =>
+    load(values.model, { ...options, task: 'transcribe' }),
+  );
+  try {
+    const { beams, chunkSeconds, strideSeconds } = values;
+    const options: TranscribeOptions = { ...given({ beams, chunkSeconds, strideSeconds }), signal: context.signal };
+    const found = await model.transcribe(files, options);
+    if (values.json === true) {
+      const documents = found.map((one, i) => ({ file: files[i], ...one }));
+      await print(`${JSON.stringify(documents.length === 1 ? documents[0] : documents, undefined, 2)}\n`);
+    } else for (const [i, one] of found.entries()) await print(lines(one, files.length > 1 ? files[i] : undefined, values));
+  } finally {
+    await model.dispose();
+  }
+}
+
+function lines({ text, words }: Transcription, file: string | undefined, values: TranscribeValues): string {
+  const before = file === undefined ? '' : `${file}\t`;
+  if (values.words !== true) return `${before}${text}\n`;
+  const time = (seconds: number): string => seconds.toFixed(2);
+  return words
+    .map((w) => `${before}${time(w.start)}\t${time(w.end)}\t${w.confidence.toFixed(3)}\t${w.text}\n`)
+    .join('');
+}

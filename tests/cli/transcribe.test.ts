@@ -1,0 +1,51 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { wav } from '../audio/wav.js';
+import { fixture } from '../support/fixtures.js';
+import { readTensors } from '../support/safetensors.js';
+import { temporaryFolder, verdant } from './cli.js';
+
+const { folder } = fixture('speech', 'wav2vec2_layer');
+const expected = JSON.parse(readFileSync(join(folder, 'transcripts.json'), 'utf8')) as {
+  text: string;
+  words: { text: string; begin: number; end: number }[];
+  chunks: { chunkSeconds: number; strideSeconds: number; text: string }[];
+};
+
+describe('verdant transcribe', () => {
+  let file: string;
+  const model = ['--model', folder, '--threads', '1'];
+  beforeAll(async () => {
+    const audio = (await readTensors(join(folder, 'audio.safetensors'))).get('audio')!;
+    file = join(temporaryFolder(), 'speech.wav');
+    writeFileSync(file, wav([Float32Array.from(audio.data)], 2000, { float: true }));
+  });
+
+  it('writes the text that transformers gives', async () => {
+    expect(await verdant(['transcribe', file, ...model])).toEqual({ code: 0, stdout: `${expected.text}\n`, stderr: '' });
+    const [{ chunkSeconds, strideSeconds, text }] = expected.chunks as [(typeof expected.chunks)[0]];
+    const chunks = ['--chunk-seconds', String(chunkSeconds), '--stride-seconds', String(strideSeconds)];
+    const two = await verdant(['transcribe', file, file, ...model, ...chunks]);
+    expect(two.stdout).toBe(`${file}\t${text}\n${file}\t${text}\n`);
+  });
+
+  it('writes words and JSON', async () => {
+    const { stdout } = await verdant(['transcribe', file, ...model, '--words']);
+    const rows = stdout.trimEnd().split('\n').map((line) => line.split('\t'));
+    expect(rows.map((row) => row[3]!.toUpperCase())).toEqual(expected.words.map((w) => w.text));
+    expect(rows.map((row) => row[0])).toEqual(expected.words.map((w) => (w.begin / 100).toFixed(2)));
+    const json = JSON.parse((await verdant(['transcribe', file, ...model, '--json', '--beams', '4'])).stdout) as object;
+    expect(json).toMatchObject({ file, duration: 3.1, words: expect.any(Array) });
+  });
+
+  it('says what is wrong', async () => {
+    expect(await verdant(['transcribe', 'absent.wav', ...model])).toMatchObject({
+      ...{ code: 1, stdout: '', stderr: expect.stringContaining('absent.wav') },
+    });
+    expect(await verdant(['transcribe', file, ...model, '--beams', '0'])).toMatchObject({
+      ...{ code: 2, stdout: '', stderr: expect.stringContaining('beams') },
+    });
+    expect(await verdant(['transcribe', file])).toMatchObject({ code: 2, stdout: '' });
+  });
+});
