@@ -81,7 +81,10 @@ export function windowSegments(
   const single = ids.length >= 2 && !isTime(ids.length - 2) && isTime(ids.length - 1);
   if (ends.length === 0) {
     const time = ids.findLast((id) => id >= firstTime);
-    const steps = time === undefined || time === firstTime ? Math.trunc((frames * (timeStep / stride)) / timeStep) : time - firstTime;
+    const steps =
+      time === undefined || time === firstTime
+        ? Math.trunc((frames * (timeStep / stride)) / timeStep)
+        : time - firstTime;
     return { segments: [{ start: offset, end: offset + steps * timeStep, ids }], advance: frames };
   }
   if (single) ends.push(ids.length);

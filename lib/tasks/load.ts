@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildText } from '../engine/build.js';
 import { DecoderHost, type HostOptions } from '../engine/host.js';
-import { AbortError, OptionError } from '../errors.js';
+import { AbortError, OptionError, UnsupportedError } from '../errors.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import type { Architecture } from '../models/architecture.js';
 import { isKvType, type KvType, kvTypes } from '../ops/kv_write.js';
@@ -181,6 +181,10 @@ async function loadText(
   const built = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
   await nextTurn();
   const whole = built.kind === 'seq2seq' ? built : undefined;
+  if (whole?.builder.encoder.spectrogram !== undefined)
+    throw new UnsupportedError('this model hears speech', {
+      ...{ file: checkpoint.path, expected: "task: 'transcribe'", found: whole.architecture.classes[0] },
+    });
   const host = await DecoderHost.open(built.kind === 'seq2seq' ? built.decoder : built, options, whole);
   try {
     const words = await tokenizer;

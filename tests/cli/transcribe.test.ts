@@ -23,7 +23,11 @@ describe('verdant transcribe', () => {
   });
 
   it('writes the text that transformers gives', async () => {
-    expect(await verdant(['transcribe', file, ...model])).toEqual({ code: 0, stdout: `${expected.text}\n`, stderr: '' });
+    expect(await verdant(['transcribe', file, ...model])).toEqual({
+      code: 0,
+      stdout: `${expected.text}\n`,
+      stderr: '',
+    });
     const [{ chunkSeconds, strideSeconds, text }] = expected.chunks as [(typeof expected.chunks)[0]];
     const chunks = ['--chunk-seconds', String(chunkSeconds), '--stride-seconds', String(strideSeconds)];
     const two = await verdant(['transcribe', file, file, ...model, ...chunks]);
@@ -32,7 +36,10 @@ describe('verdant transcribe', () => {
 
   it('writes words and JSON', async () => {
     const { stdout } = await verdant(['transcribe', file, ...model, '--words']);
-    const rows = stdout.trimEnd().split('\n').map((line) => line.split('\t'));
+    const rows = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split('\t'));
     expect(rows.map((row) => row[3]!.toUpperCase())).toEqual(expected.words.map((w) => w.text));
     expect(rows.map((row) => row[0])).toEqual(expected.words.map((w) => (w.begin / 100).toFixed(2)));
     const json = JSON.parse((await verdant(['transcribe', file, ...model, '--json', '--beams', '4'])).stdout) as object;
