@@ -9,25 +9,52 @@ const sources: Readonly<Record<string, string>> = {
   'verdant/layers': 'lib/layers/index.ts',
 };
 
+/** These measure time or memory, or keep both cores busy: one after another, when the rest is done. */
+const measured: readonly string[] = [
+  'tests/bench/**/*.test.ts',
+  'tests/life/**/*.test.ts',
+  'tests/runtime/exit.test.ts',
+  'tests/tasks/event_loop.test.ts',
+  'tests/text/long_text.test.ts',
+];
+
+const common = {
+  // The addon is loaded once per process: each test file gets a process of its own.
+  pool: 'forks',
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+} as const;
+
+const alias = Object.entries(sources).map(([name, path]) => ({
+  find: new RegExp(`^${name}$`),
+  replacement: join(import.meta.dirname, path),
+}));
+
 export default defineConfig({
-  resolve: {
-    alias: Object.entries(sources).map(([name, path]) => ({
-      find: new RegExp(`^${name}$`),
-      replacement: join(import.meta.dirname, path),
-    })),
-  },
   test: {
-    // The addon is loaded once per process: each test file gets a process of its own.
-    pool: 'forks',
-    include: ['tests/**/*.test.ts'],
-    typecheck: {
-      enabled: true,
-      include: ['tests/**/*.test-d.ts'],
-      tsconfig: 'tsconfig.json',
-      ignoreSourceErrors: true,
-    },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     reporters: process.env.CI ? ['dot'] : ['default'],
+    projects: [
+      {
+        resolve: { alias },
+        test: {
+          ...common,
+          name: 'tests',
+          include: ['tests/**/*.test.ts'],
+          exclude: [...measured],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+          typecheck: {
+            enabled: true,
+            include: ['tests/**/*.test-d.ts'],
+            tsconfig: 'tsconfig.json',
+            ignoreSourceErrors: true,
+          },
+        },
+      },
+      {
+        resolve: { alias },
+        test: { ...common, name: 'measured', include: [...measured], maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -37,11 +37,25 @@ export type {
   TokenLogprob,
   Usage,
 } from './tasks/generation.js';
+export type { TextOutcome } from './tasks/in_order.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
-export { builtInModel, type LoadOptions, load, type Task, type TaskModels, type TaskOptions } from './tasks/load.js';
+export type { LanguageOptions } from './tasks/languages.js';
+export type { Lens, LensOptions, LensToken } from './tasks/lens.js';
+export {
+  type BuiltInModel,
+  builtInModel,
+  builtInModels,
+  type LoadOptions,
+  load,
+  type Task,
+  type TaskModels,
+  type TaskOptions,
+} from './tasks/load.js';
+export type { Neighbour, NeighbourOptions, Token, TokenSum } from './tasks/neighbours.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
+export type { Seq2SeqModel, TranslateOptions } from './tasks/seq2seq_model.js';
 export type { Session } from './tasks/session.js';
 export type {
   CtcOptions,
@@ -65,5 +79,5 @@ export { type SequenceOptions, type Sequences, traceSequences } from './tasks/tr
 export type { CtcModel } from './tasks/transcribe_ctc.js';
 export type { WhisperModel } from './tasks/transcribe_whisper.js';
 export type { ChatMessage } from './text/chat_template.js';
-export type { Encoding, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
+export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

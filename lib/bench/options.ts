@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { OptionError } from '../errors.js';
 import { isKvType, type KvType, kvTypes } from '../ops/kv_write.js';
 import { findDevice } from '../runtime/devices.js';
+import { isFamily } from './family_shapes.js';
 import { quantOf } from './random_model.js';
 import { shapeConfig } from './shapes.js';
 
@@ -83,7 +84,7 @@ function checkModel({ model, shape, quant, rivals, rivalPath }: BenchRequest): v
   if (model !== undefined && shape !== undefined) exclude('model', 'shape', 'Give a MODEL or --shape, not both');
   if (model === undefined && shape === undefined)
     throw new OptionError('nothing to measure', { name: 'model', expected: 'a MODEL, or --shape with a name' });
-  if (shape !== undefined) shapeConfig(shape);
+  if (shape !== undefined && !isFamily(shape)) shapeConfig(shape);
   if (quant !== undefined) quantOf(quant);
   if (quant !== undefined && rivals === true && shape === undefined)
     exclude('rivals', 'quant', 'Both engines run the file as it is: make one with verdant quantize');

@@ -1,6 +1,7 @@
 /** Configs of published models, for models of their real shape with random weights. */
 import { OptionError } from '../errors.js';
 import type { RawConfig } from '../weights/types.js';
+import { familyNames } from './family_shapes.js';
 
 const llama = { architectures: ['LlamaForCausalLM'], model_type: 'llama', rms_norm_eps: 1e-5, hidden_act: 'silu' };
 const llama3 = { ...llama, vocab_size: 128_256, max_position_embeddings: 131_072, rope_theta: 500_000 };
@@ -85,5 +86,6 @@ export const shapeNames: readonly ShapeName[] = Object.keys(table) as ShapeName[
 /** The config of a shape. Throws an OptionError that lists the names. */
 export function shapeConfig(name: string): RawConfig {
   if (Object.hasOwn(table, name)) return table[name as ShapeName];
-  throw new OptionError(`no shape ${name}`, { name: 'shape', expected: shapeNames.join(', '), found: name });
+  const expected = [...shapeNames, ...familyNames].join(', ');
+  throw new OptionError(`no shape ${name}`, { name: 'shape', expected, found: name });
 }

@@ -34,7 +34,7 @@ const ceilingNames: Readonly<Record<CeilingName, string>> = {
   int8: 'int8',
 };
 
-function ceilingText(ceilings: BenchReport['ceilings']): string {
+export function ceilingText(ceilings: BenchReport['ceilings']): string {
   return (Object.keys(ceilingNames) as CeilingName[])
     .map((kind) => {
       const found = ceilings[kind];

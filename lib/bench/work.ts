@@ -76,6 +76,13 @@ export function prefillOperations(work: Work, n: number): number {
   return 2 * macs;
 }
 
+/** Operations of a text of n rows whose tokens all see each other, windows apart. */
+export function fullOperations(work: Work, n: number): number {
+  const keys = (window: number): number => (window === 0 ? n : Math.min(n, window));
+  const attention = work.attention.reduce((sum, a) => sum + 2 * a.width * n * keys(a.window), 0);
+  return 2 * (n * work.rowMacs + work.logitMacs + attention);
+}
+
 /** Operations of one decoded token behind `context` others. */
 export function decodeOperations(work: Work, context: number): number {
   const keys = (window: number): number => (window === 0 ? context : Math.min(context, window));

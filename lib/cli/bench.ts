@@ -33,7 +33,10 @@ process for each run; that of a --shape is written to the temporary folder first
 export function define(command: Command, context: Context): void {
   command
     .argument('[model]', 'a folder, a .gguf file, or a hub id (owner/name)')
-    .option('--shape <name>', 'instead of a model: sizes of a published one with random weights, such as llama-3.2-1b')
+    .option(
+      '--shape <name>',
+      'instead of a model: sizes of a published one with random weights, such as llama-3.2-1b or bert-base',
+    )
     .option('--quant <type>', 'weight type: of --shape (default: q8_0), or of an unquantised model when it is loaded')
     .option('--prompt <n>', 'ids that prefill takes in; default: 512', integerOf)
     .option('--generate <n>', 'ids that a sequence decodes; default: 128', integerOf)
@@ -55,6 +58,10 @@ export function define(command: Command, context: Context): void {
 }
 
 async function run(model: string | undefined, values: BenchValues, { signal }: Context): Promise<void> {
+  const { isFamily } = await import('../bench/family_shapes.js');
+  const { benchFamily } = await import('../bench/families.js');
+  const { familyText } = await import('../bench/family_text.js');
+  const { checkBench } = await import('../bench/options.js');
   const { bench } = await import('../bench/measure.js');
   const { reportText } = await import('../bench/text.js');
   const { reportChart } = await import('../bench/chart.js');
@@ -70,6 +77,12 @@ async function run(model: string | undefined, values: BenchValues, { signal }: C
     },
   };
   try {
+    if (isFamily(values.shape)) {
+      const found = await benchFamily(values.shape, checkBench(measured), hooks);
+      if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(found, undefined, 2)}\n`);
+      await print(familyText(found));
+      return;
+    }
     const report = await bench({ ...measured, ...given({ model }) }, hooks);
     signal.throwIfAborted();
     if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, undefined, 2)}\n`);

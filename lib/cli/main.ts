@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, Entry>> = {
   inspect: { summary: 'what a model is made of and needs', load: () => import('./inspect.js') },
   graph: { summary: 'print the program of a model', load: () => import('./graph.js') },
   trace: { summary: 'write logits, hidden states and attention maps to a file', load: () => import('./trace.js') },
+  lens: { summary: 'what each layer of a model would say next', load: () => import('./lens.js') },
   transcribe: { summary: 'write down speech', load: () => import('./transcribe.js') },
   quantize: { summary: 'write a model as a GGUF file of a smaller type', load: () => import('./quantize.js') },
   pull: { summary: 'download a model from the hub', load: () => import('./pull.js') },

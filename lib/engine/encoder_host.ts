@@ -6,6 +6,7 @@ import type { InputArray } from '../runtime/native.js';
 import type { BuiltEncoder } from './build.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { ProgramCache } from './program_cache.js';
+import type { StepArrays } from './step_inputs.js';
 
 /** One text for an encoder. */
 export interface EncoderSequence {
@@ -204,16 +205,21 @@ export class EncoderHost {
     return new Promise((resolve, reject) => this.#lane(outputs).add({ sequence, signal, resolve, reject }));
   }
 
-  /** One text by itself, with any outputs of the graph, attention maps too. */
-  async alone(outputs: readonly string[], sequence: EncoderSequence): Promise<EncoderResult> {
+  /** One text by itself, with any outputs of the graph, attention maps too; `more`: dims and inputs that they need. */
+  async alone(
+    outputs: readonly string[],
+    sequence: EncoderSequence,
+    more?: StepArrays,
+  ): Promise<Readonly<Record<string, Float32Array | Int32Array>>> {
     const { builder } = this.built;
     // A value with two names (last_hidden_state, the last of hidden_states) is given once.
     const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
     const once = [...names.values()];
     const program = await this.#shown.get(once.join(' '), () => encoderProgram(this.built, once, this.#compute));
     const { dims, inputs } = packEncoderStep(builder, [sequence]);
-    const { outputs: made } = await program.run({ ...dims, keys: sequence.ids.length }, inputs);
-    const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!] as Float32Array;
+    const sizes = { ...dims, keys: sequence.ids.length, ...more?.dims };
+    const { outputs: made } = await program.run(sizes, { ...inputs, ...more?.inputs });
+    const given = (name: string) => made[names.get(builder.graph.outputs.get(name))!]!;
     return Object.fromEntries(outputs.map((name) => [name, given(name)]));
   }
 

@@ -27,6 +27,8 @@ export class DecoderHost {
   readonly engine: Engine;
   readonly step: Executable;
   readonly compute: string | undefined;
+  /** Sequences that run at once. */
+  readonly maxSequences: number;
   /** The encoder's side of an encoder-decoder. */
   readonly reader: TextReader | undefined;
   readonly #programs = new Map<string, Promise<Executable>>();
@@ -47,6 +49,7 @@ export class DecoderHost {
     this.model = model;
     this.step = step;
     this.compute = compute;
+    this.maxSequences = limits.sequences;
     this.reader = reader;
     const programs = {
       program: (logits: boolean, probe: ProbeSpec | undefined) => this.#stepProgram(logits, probe),

@@ -1,6 +1,6 @@
 import { InputError, OptionError } from '../errors.js';
 import { checkCall, type EncodedText, type EncoderCallOptions, EncoderModel } from './encoder_model.js';
-import { largest, softmax } from './fill_mask.js';
+import { largest, softmax } from './largest.js';
 
 /** A text, or two that are judged together (premise and hypothesis). */
 export type ClassifyInput = string | { readonly text: string; readonly pair: string };

@@ -1,9 +1,19 @@
 import type { EncoderHost, EncoderResult, EncoderSequence } from '../engine/encoder_host.js';
+import { TokenTable } from '../engine/token_table.js';
 import { ContextOverflowError, DisposedError, InputError, OptionError, UnsupportedError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { checkEncoderTrace, type EncoderTrace, type EncoderTraceRequest, traceSequence } from './inspect_encoder.js';
+import {
+  embeddingOf,
+  type Neighbour,
+  type NeighbourOptions,
+  neighboursOf,
+  type Token,
+  type TokenSpace,
+  type TokenSum,
+} from './neighbours.js';
 import { checkIds } from './whole.js';
 
 /** A float result with its shape, row-major. */
@@ -65,6 +75,7 @@ export class EncoderModel {
   readonly maxLength: number;
   /** Outputs of the program that the task runs. */
   protected readonly outputs: readonly string[];
+  #table: TokenTable | undefined;
   #disposed = false;
 
   /** @internal Use `load()`. */
@@ -105,12 +116,35 @@ export class EncoderModel {
    */
   async trace(input: string | EncoderInput, request: EncoderTraceRequest = {}): Promise<EncoderTrace> {
     checkEncoderTrace(request);
+    return traceSequence(this.host, await this.sequenceOf(input), this.outputs, request, this.tokenizer);
+  }
+
+  /** The stored vector (width) of one token, by its text or its id. */
+  async embedding(token: Token): Promise<Float32Array> {
+    return embeddingOf(this.#space(), token);
+  }
+
+  /**
+   * Tokens whose embeddings point the way of a vector, of a token, or of a sum: { plus: ['woman', 'king'], minus: ['man'] }.
+   * Nearest first, without the tokens that are named.
+   */
+  async neighbours(of: Token | Float32Array | TokenSum, options: NeighbourOptions = {}): Promise<Neighbour[]> {
+    return neighboursOf(this.#space(), of, options);
+  }
+
+  #space(): TokenSpace {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    this.#table ??= new TokenTable(this.host.model, this.host.built.builder.graph);
+    return { table: this.#table, tokenizer: this.tokenizer };
+  }
+
+  /** @internal A text, or a caller's own ids, checked. */
+  protected async sequenceOf(input: string | EncoderInput): Promise<EncoderSequence & { readonly ids: Int32Array }> {
     if (typeof input !== 'string' && (typeof input !== 'object' || input === null))
       throw new InputError('nothing to trace', { name: 'input', expected: 'a text, or { inputIds }', found: input });
     const encoded = typeof input === 'string' ? await this.encodeText(this.textOf(input), 'error') : this.#own(input);
-    const sequence = { ...encoded, ids: Int32Array.from(encoded.ids) };
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    return traceSequence(this.host, sequence, this.outputs, request, this.tokenizer);
+    return { ...encoded, ids: Int32Array.from(encoded.ids) };
   }
 
   /** @internal What the model reads for a text of the caller's. */

@@ -1,5 +1,8 @@
+import { encoderLens, type LensGraph } from '../engine/lens.js';
 import { InputError, OptionError, UnsupportedError } from '../errors.js';
-import { checkCall, type EncoderCallOptions, EncoderModel } from './encoder_model.js';
+import { checkCall, type EncoderCallOptions, type EncoderInput, EncoderModel } from './encoder_model.js';
+import { largest, softmax } from './largest.js';
+import { type Lens, type LensOptions, lensOfSequence } from './lens.js';
 
 export interface FillMaskOptions extends EncoderCallOptions {
   /** How many candidates for each mask; default 5. */
@@ -16,34 +19,25 @@ export interface MaskCandidate {
   readonly score: number;
 }
 
-/** Places of the k largest values, largest first, the lower place first among equals. */
-export function largest(values: Float32Array, k: number): number[] {
-  const best: number[] = [];
-  for (let i = 0; i < values.length; i++) {
-    if (best.length === k && !(values[i]! > values[best[k - 1]!]!)) continue;
-    let at = best.length;
-    while (at > 0 && values[i]! > values[best[at - 1]!]!) at--;
-    best.splice(at, 0, i);
-    if (best.length > k) best.pop();
-  }
-  return best;
-}
-
-/** exp(x − max) over its sum, in double. */
-export function softmax(x: Float32Array): Float64Array {
-  const top = x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const e = Float64Array.from(x, (v) => Math.exp(v - top));
-  const sum = e.reduce((a, b) => a + b, 0);
-  return e.map((v) => v / sum);
-}
-
 /** A masked language model: words for the gaps of a text (Devlin et al. 2019). */
 export class FillMaskModel extends EncoderModel {
+  #lens: LensGraph | undefined;
+
   /** The token that stands for a gap: [MASK], <mask>. */
   get maskToken(): string {
     const token = this.words.specialTokens.mask_token;
     if (token !== undefined) return token;
     throw new UnsupportedError('the tokenizer has no mask token', { file: this.checkpoint.path });
+  }
+
+  /**
+   * The logit lens: what stands at each place of a text in the model's view, by its head over the hidden states of each
+   * layer. Natively, by another program of the same graph.
+   */
+  async lens(input: string | EncoderInput, options: LensOptions = {}): Promise<Lens> {
+    const sequence = await this.sequenceOf(input);
+    this.#lens ??= encoderLens(this.host.built.builder);
+    return lensOfSequence(this.host, this.#lens, sequence, options, this.tokenizer);
   }
 
   /**

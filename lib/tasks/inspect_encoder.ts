@@ -54,7 +54,7 @@ export async function traceSequence(
   const heads = headsOf(wanted.maps, 'heads', request.heads);
   const own = request.outputs === false ? [] : results;
   checkWanted(own.length + wanted.outputs.length);
-  const made = await host.alone([...own, ...wanted.outputs], sequence);
+  const made = (await host.alone([...own, ...wanted.outputs], sequence)) as Record<string, Float32Array>;
   const n = sequence.ids.length;
   const result = (name: string): TraceTensor => {
     const [space, cols] = graph.outputs.get(name)!.dims;

@@ -23,6 +23,10 @@ export interface TaskModels extends EncoderTaskModels {
   readonly generate: TextModel;
   /** Speech to text. */
   readonly transcribe: SpeechModel;
+  /** Encoder-decoders: texts into another language. */
+  readonly translate: Seq2SeqModel;
+  /** Encoder-decoders: shorter texts. */
+  readonly summarize: Seq2SeqModel;
 }
 
 export type Task = keyof TaskModels;
@@ -49,7 +53,7 @@ export interface LoadOptions extends HostOptions {
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
 
-/** Options for another task than 'generate': 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask', 'transcribe'. */
+/** Options for another task than 'generate': 'translate', 'summarize', 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask', 'transcribe'. */
 export type TaskOptions<T extends Task> = Omit<LoadOptions, 'task'> & { readonly task: T };
 
 const known = [
@@ -71,9 +75,18 @@ const known = [
   'kvMemory',
 ];
 
-/** Folder of the model that comes with Verdant. */
-export function builtInModel(): string {
-  return fileURLToPath(new URL('../../models/verdant-tiny', import.meta.url));
+/** The models that come with Verdant: each in models/verdant-NAME, with a card. */
+export const builtInModels = ['tiny', 'numbers'] as const;
+export type BuiltInModel = (typeof builtInModels)[number];
+
+/**
+ * Folder of a model that comes with Verdant: 'tiny' (default) tells stories and chats, 'numbers' writes numbers as words and
+ * back (T5). Throws an OptionError for other names.
+ */
+export function builtInModel(name: BuiltInModel = 'tiny'): string {
+  if (!builtInModels.includes(name))
+    throw new OptionError('no such built-in model', { name: 'name', expected: builtInModels.join(', '), found: name });
+  return fileURLToPath(new URL(`../../models/verdant-${name}`, import.meta.url));
 }
 
 /** Names, kinds and ranges of the options. Throws OptionError. */
@@ -103,7 +116,7 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
     named && typeof build === 'function',
     '{ classes: string[], modelType: string, build: function }',
   );
-  const tasks: readonly Task[] = ['generate', 'transcribe', ...encoderTasks];
+  const tasks: readonly Task[] = ['generate', 'transcribe', ...textTasks, ...encoderTasks];
   must('task', tasks.includes(options.task as Task), tasks.join(', '));
   const whole = (
     name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps',
@@ -124,7 +137,14 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
 
 /** Whether a folder holds the files of a tokenizer. */
 export function hasTokenizer(folder: string | undefined): folder is string {
-  const files = ['tokenizer.json', 'vocab.json', 'vocab.txt', 'tokenizer.model', 'spiece.model'];
+  const files = [
+    'tokenizer.json',
+    'vocab.json',
+    'vocab.txt',
+    'tokenizer.model',
+    'spiece.model',
+    'sentencepiece.bpe.model',
+  ];
   return folder !== undefined && files.some((f) => existsSync(join(folder, f)));
 }
 
@@ -161,8 +181,8 @@ export async function load(path?: string, options: LoadOptions | TaskOptions<Tas
   await nextTurn();
   const task = options.task ?? 'generate';
   try {
-    if (task !== 'generate') return await loadEncoder(task, checkpoint, tokenizer, options);
-    return await loadText(checkpoint, tokenizer, options);
+    if (task !== 'generate' && !isTextTask(task)) return await loadEncoder(task, checkpoint, tokenizer, options);
+    return await loadText(task, checkpoint, tokenizer, options);
   } catch (error) {
     // Where loading fails, the tokenizer is closed as soon as it is there.
     void tokenizer.then(
@@ -173,12 +193,23 @@ export async function load(path?: string, options: LoadOptions | TaskOptions<Tas
   }
 }
 
+/** Tasks of encoder-decoders. */
+const textTasks = ['translate', 'summarize'] as const;
+const isTextTask = (task: Task): task is (typeof textTasks)[number] => (textTasks as readonly Task[]).includes(task);
+
 async function loadText(
+  task: 'generate' | (typeof textTasks)[number],
   checkpoint: Checkpoint,
   tokenizer: Promise<Tokenizer | undefined>,
   options: Omit<LoadOptions, 'task'>,
 ): Promise<TextModel> {
   const built = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
+  if (task !== 'generate' && built.kind !== 'seq2seq')
+    throw new UnsupportedError(`task ${task} needs an encoder-decoder`, {
+      file: checkpoint.path,
+      found: built.architecture.classes[0],
+      hint: 'Leave task out, and say in the prompt what is wanted',
+    });
   await nextTurn();
   const whole = built.kind === 'seq2seq' ? built : undefined;
   if (whole?.builder.encoder.spectrogram !== undefined)

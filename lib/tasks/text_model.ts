@@ -1,10 +1,13 @@
 import type { DecoderHost } from '../engine/host.js';
+import { decoderLens, type LensGraph } from '../engine/lens.js';
 import { specOf } from '../engine/probe_step.js';
 import { stepProgram } from '../engine/programs.js';
 import type { Retained } from '../engine/sequence.js';
+import { TokenTable } from '../engine/token_table.js';
 import { DisposedError, InputError, OptionError, TemplateError, UnsupportedError } from '../errors.js';
 import type { GenerateOptions } from '../generation/options.js';
 import { optionTexts, resolveOptions } from '../generation/options.js';
+import type { Graph } from '../graph/graph.js';
 import { printProgram } from '../graph/program.js';
 import { type ChatMessage, type ChatTemplate, compileChatTemplate, type RenderOptions } from '../text/chat_template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -14,6 +17,16 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { Generation } from './generation.js';
 import { type Trace, type TraceRequest, traceIds } from './inspect_layers.js';
+import { type Lens, type LensOptions, lensOfIds } from './lens.js';
+import {
+  embeddingOf,
+  type Neighbour,
+  type NeighbourOptions,
+  neighboursOf,
+  type Token,
+  type TokenSpace,
+  type TokenSum,
+} from './neighbours.js';
 import { resolveProbe } from './probe_options.js';
 import { Session } from './session.js';
 import { checkIds, runWhole } from './whole.js';
@@ -49,6 +62,8 @@ export class TextModel {
   readonly host: DecoderHost;
   #template: ChatTemplate | undefined;
   #disposed = false;
+  #table: TokenTable | undefined;
+  #lens: LensGraph | undefined;
   readonly #breakers = new Map<string, Promise<number[]>>();
 
   /** @internal Use `load()`. */
@@ -146,6 +161,46 @@ export class TextModel {
     return traceIds(this.host, ids, request, this.tokenizer);
   }
 
+  /**
+   * The logit lens: what the model would say at each position if its head read the hidden states of each layer. Natively, by
+   * another program of the same graph.
+   */
+  async lens(prompt: Prompt, options: LensOptions = {}): Promise<Lens> {
+    this.#check();
+    const ids = this.#own(await this.encode(prompt), 'prompt');
+    return lensOfIds(this.host, this.lensGraph(), ids, options, this.tokenizer);
+  }
+
+  /** @internal */
+  protected lensGraph(): LensGraph {
+    this.#lens ??= decoderLens(this.host.built.builder.graph);
+    return this.#lens;
+  }
+
+  /**
+   * The stored vector (width) of one token, by its text or its id: embedding('woman'). With a space before it where words
+   * in the middle of a text are spelled so.
+   */
+  async embedding(token: Token): Promise<Float32Array> {
+    this.#check();
+    return embeddingOf(this.space(), token);
+  }
+
+  /**
+   * Tokens whose embeddings point the way of a vector, of a token, or of a sum: { plus: ['woman', 'king'], minus: ['man'] }.
+   * Nearest first, without the tokens that are named.
+   */
+  async neighbours(of: Token | Float32Array | TokenSum, options: NeighbourOptions = {}): Promise<Neighbour[]> {
+    this.#check();
+    return neighboursOf(this.space(), of, options);
+  }
+
+  /** @internal */
+  protected space(graph: Graph = this.host.built.builder.graph): TokenSpace {
+    this.#table ??= new TokenTable(this.host.model, graph);
+    return { table: this.#table, tokenizer: this.tokenizer };
+  }
+
   /** The program of the main path as text. */
   printGraph(): string {
     return printProgram(stepProgram(this.host.built, this.host.compute));
@@ -163,7 +218,7 @@ export class TextModel {
   }
 
   /** @internal Ids of a prompt, checked; text goes through the tokenizer with its usual special tokens. */
-  async encode(prompt: Prompt, addSpecial = true): Promise<Int32Array> {
+  async encode(prompt: Prompt, addSpecial = true, more: { readonly target?: boolean } = {}): Promise<Int32Array> {
     if (typeof prompt !== 'string') {
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       return Int32Array.from(prompt);
@@ -173,7 +228,7 @@ export class TextModel {
         file: this.checkpoint.path,
         hint: 'Give token ids instead of text',
       });
-    return this.tokenizer.encode(prompt, { addSpecial });
+    return this.tokenizer.encode(prompt, { addSpecial, ...more });
   }
 
   /** @internal */

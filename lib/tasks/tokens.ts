@@ -1,6 +1,6 @@
 import { InputError, OptionError } from '../errors.js';
 import { checkCall, type EncoderCallOptions, EncoderModel } from './encoder_model.js';
-import { softmax } from './fill_mask.js';
+import { softmax } from './largest.js';
 
 export interface TokensOptions extends EncoderCallOptions {
   /** 'simple' (default): neighbouring tokens of one entity as one; 'none': each token by itself. */

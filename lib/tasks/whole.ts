@@ -1,8 +1,9 @@
 import { addTexts, type SourceText } from '../engine/encode_texts.js';
 import type { DecoderHost } from '../engine/host.js';
 import { fillChanges } from '../engine/probe_step.js';
-import { packStep } from '../engine/step_inputs.js';
+import { packStep, type StepArrays } from '../engine/step_inputs.js';
 import { AbortError, InputError } from '../errors.js';
+import type { StepResult } from '../runtime/native.js';
 
 export interface WholeOptions {
   /** Outputs of the graph to collect. */
@@ -13,6 +14,10 @@ export interface WholeOptions {
   readonly targets?: Int32Array | undefined;
   /** All rows in one step: attention maps need it. */
   readonly single?: boolean | undefined;
+  /** The outputs are one choice of very many: their program is kept only for a while. */
+  readonly variable?: boolean | undefined;
+  /** Dims and inputs that the program has besides those of every step, for its rows with logits. */
+  readonly more?: ((rows: number) => StepArrays) | undefined;
   /** What is added or multiplied on the way, by the names of ProbeSpec. */
   readonly changes?: ReadonlyMap<string, Float32Array> | undefined;
   /** What an encoder-decoder has read. */
@@ -44,23 +49,36 @@ export function checkIds(ids: ArrayLike<number>, vocab: number, name: string): v
   }
 }
 
-/**
- * Takes a whole sequence through a program of the host in chunks, on blocks of its own, beside whatever the engine runs.
- * Each output's parts are put together in order of rows.
- */
+/** As `walkWhole`; each output's parts, all of floats, are put together in order of rows. */
 export async function runWhole(
   host: DecoderHost,
   ids: Int32Array,
   options: WholeOptions,
 ): Promise<Record<string, Float32Array>> {
+  const parts: Record<string, Float32Array[]> = Object.fromEntries(options.outputs.map((o) => [o, []]));
+  await walkWhole(host, ids, options, (outputs) => {
+    for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
+  });
+  return Object.fromEntries(Object.entries(parts).map(([name, list]) => [name, join(list)]));
+}
+
+/**
+ * Takes a whole sequence through a program of the host in chunks, on blocks of its own, beside whatever the engine runs;
+ * `take` gets the outputs of each.
+ */
+export async function walkWhole(
+  host: DecoderHost,
+  ids: Int32Array,
+  options: WholeOptions,
+  take: (outputs: StepResult['outputs']) => void,
+): Promise<void> {
   const changed = [...(options.changes?.keys() ?? [])].sort();
   const executable =
-    options.single === true || changed.length > 0
+    options.single === true || options.variable === true || changed.length > 0
       ? await host.probed(options.outputs, { shown: [], changed })
       : await host.program(options.outputs);
   const chunk = options.single === true ? ids.length : (options.chunk ?? 512);
   const from = options.logitsFrom ?? 0;
-  const parts: Record<string, Float32Array[]> = Object.fromEntries(options.outputs.map((o) => [o, []]));
   const table = await host.engine.pool.lease(ids.length, options.signal);
   try {
     for (let begin = 0; begin < ids.length; begin += chunk) {
@@ -78,13 +96,13 @@ export async function runWhole(
       if (options.changes !== undefined) fillChanges(step, options.changes);
       if (options.text !== undefined) addTexts(step, [{ sequence: { text: options.text }, rows: rows.length }], 1);
       const keys = { keys: ids.length, source_keys: options.text?.ids.length ?? 0 };
-      const { outputs } = await executable.run({ ...step.dims, ...keys }, step.inputs);
-      for (const name of options.outputs) parts[name]!.push(outputs[name] as Float32Array);
+      const more = options.more?.(logits.length);
+      const dims = { ...step.dims, ...keys, ...more?.dims };
+      take((await executable.run(dims, { ...step.inputs, ...more?.inputs })).outputs);
     }
   } finally {
     host.engine.pool.release(table);
   }
-  return Object.fromEntries(Object.entries(parts).map(([name, list]) => [name, join(list)]));
 }
 
 function join(parts: readonly Float32Array[]): Float32Array {

@@ -1,4 +1,5 @@
 /** The normalisers of tokenizer.json over texts that remember the original; the rules of alignment are Hugging Face's. */
+import { UnsupportedError } from '../errors.js';
 import { type Aligned, Rewriter } from './aligned.js';
 import { CharsMap } from './chars_map.js';
 import { control, ideograph, nmtDropped, nmtSpace, normalizer, stripped } from './normalizers.js';
@@ -250,6 +251,11 @@ function made(config: JsonObject, origin: string): Align {
       return (source) => source.slice(...stripped(source.text, config));
     case 'Lowercase':
       return lowercase;
+    case 'SentencePiece':
+      throw new UnsupportedError('where tokens come from is not told for SentencePiece model files', {
+        file: origin,
+        hint: 'Save the tokenizer as tokenizer.json',
+      });
     default:
       return unicode(config.type as Form);
   }

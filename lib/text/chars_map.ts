@@ -62,6 +62,38 @@ export class CharsMap {
     }
   }
 
+  /**
+   * What stands for the longest stretch from `at` on that the map has, and its length in UTF-16 units: the rule of the
+   * sentencepiece library. Without one, the character at `at` itself.
+   */
+  longest(text: string, at: number): { readonly length: number; readonly text: string } {
+    const { units } = this;
+    const code = text.codePointAt(at) as number;
+    let [length, value] = [0, -1];
+    let unit = units[0] ?? 0;
+    let node = offset(unit);
+    walk: for (let i = at; units.length > 0 && i < text.length; ) {
+      const char = text.codePointAt(i) as number;
+      for (const byte of utf8Of(char)) {
+        node ^= byte;
+        unit = units[node] ?? 0;
+        if (byte === 0 || node >= units.length || (unit & 0x800000ff) !== byte) break walk;
+        node ^= offset(unit);
+      }
+      i += char > 0xffff ? 2 : 1;
+      // A rule ends within a character only in broken files: it is then not one of this text.
+      if ((unit & 0x100) !== 0)
+        [length, value] = [i - at, node < units.length ? (units[node] as number) & 0x7fffffff : -1];
+    }
+    if (value >= 0 && value < this.strings.length) return { length, text: this.stringAt(value) };
+    return { length: code > 0xffff ? 2 : 1, text: String.fromCodePoint(code) };
+  }
+
+  private stringAt(value: number): string {
+    const end = this.strings.indexOf(0, value);
+    return new TextDecoder().decode(this.strings.subarray(value, end < 0 ? this.strings.length : end));
+  }
+
   private grapheme(text: string): string {
     let known = this.cache.get(text);
     if (known === undefined) {
@@ -101,11 +133,18 @@ export class CharsMap {
       if ((unit & 0x100) === 0) continue;
       const value = at < units.length ? (units[at] as number) & 0x7fffffff : strings.length;
       if (value >= strings.length) return undefined;
-      const end = strings.indexOf(0, value);
-      return new TextDecoder().decode(strings.subarray(value, end < 0 ? strings.length : end));
+      return this.stringAt(value);
     }
     return undefined;
   }
+}
+
+function utf8Of(code: number): readonly number[] {
+  if (code < 0x80) return [code];
+  const tail = (shift: number): number => 0x80 | ((code >> shift) & 0x3f);
+  if (code < 0x800) return [0xc0 | (code >> 6), tail(0)];
+  if (code < 0x10000) return [0xe0 | (code >> 12), tail(6), tail(0)];
+  return [0xf0 | (code >> 18), tail(12), tail(6), tail(0)];
 }
 
 function offset(unit: number): number {

@@ -6,6 +6,7 @@ import { IdSink, type SpanSink } from './id_sink.js';
 import { type JoinOptions, joinPair, joinSingle, singleAround } from './join.js';
 import { checkNormalized } from './limits.js';
 import { type Normalize, normalizer } from './normalizers.js';
+import { PieceIdModel } from './piece_ids.js';
 import { type PreTokenizer, preTokenizer } from './pre_tokenizers.js';
 import type { Encoding, Segment } from './protocol.js';
 import type { AddedToken, TokenizerSpec } from './spec.js';
@@ -22,6 +23,14 @@ const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\
 /** Lone surrogates become U+FFFD, as in UTF-8 encoding. */
 function wellFormed(text: string): string {
   return /\p{Surrogate}/u.test(text) ? text.replace(loneSurrogate, '\uFFFD') : text;
+}
+
+function modelOf(spec: TokenizerSpec, byteLevel: boolean): Model {
+  const { model, vocab, pieceIds } = spec;
+  if (model.kind === 'wordpiece') return new WordPiece(model, vocab);
+  const own = pieceIds?.pieces ?? vocab;
+  const made = model.kind === 'bpe' ? new Bpe(model, own, byteLevel) : new Unigram(model);
+  return pieceIds === undefined ? made : new PieceIdModel(made, pieceIds, vocab);
 }
 
 export class Encoder {
@@ -44,12 +53,7 @@ export class Encoder {
     const pre = preTokenizer(spec.preTokenizer, spec.origin);
     this.pre = pre;
     [this.before, this.after] = singleAround(spec.post.single);
-    this.model =
-      spec.model.kind === 'bpe'
-        ? new Bpe(spec.model, spec.vocab, pre.byteLevel)
-        : spec.model.kind === 'unigram'
-          ? new Unigram(spec.model)
-          : new WordPiece(spec.model, spec.vocab);
+    this.model = modelOf(spec, pre.byteLevel);
     const spelled = (token: AddedToken): readonly [string, AddedToken] => [token.content, token];
     const raw = spec.added.filter((token) => !token.normalized);
     this.raw = new AddedTokenFinder(raw.map(spelled));
@@ -90,7 +94,17 @@ export class Encoder {
     return this.aligned;
   }
 
-  private encodeText(text: string, special: boolean, out: IdSink): void {
+  /** The text behind a code `>>…<<` that it begins with; the code's id goes to `out`. */
+  private afterCode(text: string, out: IdSink): string {
+    const end = this.spec.leadingCode === true && text.startsWith('>>') ? text.indexOf('<<') + 2 : 0;
+    if (end < 2) return text;
+    const id = this.spec.vocab.get(text.slice(0, end)) ?? this.spec.pieceIds?.unkId ?? this.spec.model.unkId;
+    if (id !== undefined) out.push(id);
+    return text.slice(end);
+  }
+
+  private encodeText(whole: string, special: boolean, out: IdSink): void {
+    const text = this.afterCode(whole, out);
     const allowed = (token: AddedToken): boolean => special || !token.special;
     this.sections(text, this.raw.find(text, allowed), special, out);
   }

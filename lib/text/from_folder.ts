@@ -1,19 +1,23 @@
 /** Tokenizers from the files of a model folder. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ModelNotFoundError, TokenizerError, UnsupportedError } from '../errors.js';
+import { ModelNotFoundError, TokenizerError } from '../errors.js';
 import { templateSource } from './chat_sources.js';
+import { spmParts } from './from_spm.js';
 import { bertParts, bpeParts } from './from_vocab.js';
 import { singleAround } from './join.js';
+import { languagesOf, tokenizerFamily } from './languages.js';
 import { modelFromJson } from './model_json.js';
 import { eachAround, postProcessor } from './post_processor.js';
 import type { ChatTemplateSource } from './protocol.js';
+import { readSentencePiece, type SentencePieceModel } from './sentencepiece.js';
 import {
   type AddedToken,
   isObject,
   type Json,
   type JsonObject,
   type ModelSpec,
+  type PieceIds,
   type PostSpec,
   type TokenizerSpec,
 } from './spec.js';
@@ -52,6 +56,16 @@ export class TokenizerFolder {
     }
   }
 
+  /** A SentencePiece model file. */
+  sentencePiece(name: string): SentencePieceModel {
+    const file = this.path(name);
+    if (!existsSync(file)) throw new ModelNotFoundError('the tokenizer lacks a file', { file });
+    const { size } = statSync(file);
+    if (size > maxFileBytes)
+      throw new TokenizerError('file is too large', { file, expected: maxFileBytes, found: size });
+    return readSentencePiece(readFileSync(file), file);
+  }
+
   /** A JSON object, {} where the file is absent. */
   object(name: string): JsonObject {
     if (!this.has(name)) return {};
@@ -80,6 +94,10 @@ export interface CoreParts {
   readonly decoder: JsonObject | null;
   /** Special tokens that the class has even where no config names them. */
   readonly defaults: Readonly<Record<string, string>>;
+  readonly pieceIds?: PieceIds;
+  readonly leadingCode?: boolean;
+  /** How texts of the target language are spelled. */
+  readonly target?: CoreParts;
 }
 
 function content(value: Json | undefined): string | undefined {
@@ -135,18 +153,11 @@ function coreParts(files: TokenizerFolder, config: JsonObject, named: Readonly<R
   if (files.has('tokenizer.json')) return jsonParts(files);
   if (files.has('vocab.json') && files.has('merges.txt')) return bpeParts(files, config, named);
   if (files.has('vocab.txt')) return bertParts(files, config, named);
-  const binary = readdirSync(files.folder).find((name) =>
-    /\.spm$|^(tokenizer|spiece|sentencepiece.*)\.model$/.test(name),
-  );
-  if (binary !== undefined) {
-    throw new UnsupportedError('SentencePiece model files are not read', {
-      file: files.path(binary),
-      hint: 'Save the tokenizer as tokenizer.json (transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…))',
-    });
-  }
+  const spm = spmParts(files, config, named);
+  if (spm !== undefined) return spm;
   throw new ModelNotFoundError('no tokenizer files', {
     file: files.folder,
-    expected: 'tokenizer.json, or vocab.json and merges.txt, or vocab.txt',
+    expected: 'tokenizer.json, or vocab.json and merges.txt, or vocab.txt, or SentencePiece files',
   });
 }
 
@@ -257,7 +268,16 @@ export function specFromFolder(folder: string): TokenizerSpec {
   const config = files.object('tokenizer_config.json');
   const map = files.object('special_tokens_map.json');
   const named = namesOf(config, map);
-  const core = coreParts(files, config, named);
+  return specOf(coreParts(files, config, named), files, config, map, named);
+}
+
+function specOf(
+  core: CoreParts,
+  files: TokenizerFolder,
+  config: JsonObject,
+  map: JsonObject,
+  named: Readonly<Record<string, string>>,
+): TokenizerSpec {
   const specialTokens = { ...core.defaults, ...named };
   const specials = new Set([...Object.values(specialTokens), ...additional(config, map)]);
   const added = allAdded(files, core, config, specials);
@@ -290,5 +310,9 @@ export function specFromFolder(folder: string): TokenizerSpec {
     padId: idOf('pad_token'),
     specialTokens,
     chatTemplates: chatTemplates(files, config),
+    pieceIds: core.pieceIds,
+    leadingCode: core.leadingCode,
+    languages: languagesOf(tokenizerFamily(config, files.object('config.json')), config, added, core.vocab),
+    target: core.target === undefined ? undefined : specOf(core.target, files, config, map, named),
   };
 }

@@ -107,7 +107,7 @@ function readVocabulary(meta: Metadata, respell: (token: string, type: number) =
  * SentencePiece's greedy merging by score as merge rules: two neighbours merge if their texts joined are a token; the
  * higher score first. A character that is no token can still be part of one: it gets a symbol of its own.
  */
-function scoreMerges(words: Vocabulary, scores: readonly number[]): MergeList {
+export function scoreMerges(words: Pick<Vocabulary, 'tokens' | 'types'>, scores: readonly number[]): MergeList {
   const ids = new Map<string, number>();
   words.tokens.forEach((token, id) => {
     const type = words.types[id];

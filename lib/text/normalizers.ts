@@ -3,6 +3,7 @@ import { TokenizerError, UnsupportedError } from '../errors.js';
 import { CharsMap } from './chars_map.js';
 import { checkPattern } from './patterns.js';
 import { isObject, type Json, type JsonObject } from './spec.js';
+import { spmNormalizer } from './spm_normalizer.js';
 
 export type Normalize = (text: string) => string;
 
@@ -81,6 +82,7 @@ export function normalizer(config: Json, origin: string): Normalize {
     const map = new CharsMap(stringField(config, 'precompiled_charsmap', origin), origin);
     return (text) => map.apply(text);
   }
+  if (type === 'SentencePiece') return spmNormalizer(config, origin);
   if (type === 'Prepend') {
     const prefix = stringField(config, 'prepend', origin);
     return (text) => (text === '' ? text : prefix + text);

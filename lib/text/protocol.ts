@@ -1,4 +1,5 @@
 /** What crosses between the main thread and the text worker: plain data only. */
+import type { LanguageCodes } from './spec.js';
 
 /** A stretch of text; special tokens are recognised in it only where `special` is true. */
 export interface Segment {
@@ -70,6 +71,7 @@ export interface LoadResult {
   readonly specialIds: readonly number[];
   readonly specialTokens: Readonly<Record<string, string>>;
   readonly chatTemplates: readonly ChatTemplateSource[];
+  readonly languages: LanguageCodes | undefined;
 }
 
 /** FNV-1a over bytes, for `TableData.index`. */

@@ -42,6 +42,10 @@ export interface UnigramSpec {
   readonly pieces: readonly (readonly [string, number])[];
   readonly unkId: number | undefined;
   readonly byteFallback: boolean;
+  /** Ids of the 256 bytes, where they are not to be found by name: their names then match no text. */
+  readonly byteIds?: readonly number[] | undefined;
+  /** Scores are summed in f32, as the sentencepiece library does. */
+  readonly float32?: boolean;
 }
 
 export interface WordPieceSpec {
@@ -68,6 +72,31 @@ export interface PostSpec {
   readonly trims: readonly boolean[];
 }
 
+/** A model whose own numbering of pieces is not that of the ids. */
+export interface PieceIds {
+  /** Piece → index, as the model counts. */
+  readonly pieces: ReadonlyMap<string, number>;
+  /** Id of each index; −1: the unknown token. */
+  readonly ids: Int32Array;
+  readonly unkId: number;
+  /** Index that the model gives for what it does not know. */
+  readonly unknown: number;
+  /** What the model does not know may yet be a token of the vocabulary, as it stands in the text (vocab.json). */
+  readonly bySpelling: boolean;
+}
+
+/** How a text says which language it is in, or is to become. */
+export interface LanguageCodes {
+  /** `before`, `after`: a token of the source language before the text, or after it and its end; `target`: one of the target language before the text. */
+  readonly place: 'before' | 'after' | 'target';
+  /** Where the target language's token stands: the decoder's first id after the start, or in place of the start (mBART-25). */
+  readonly writes: 'forced' | 'start';
+  /** Code → id. */
+  readonly ids: ReadonlyMap<string, number>;
+  /** Language of texts where nothing is said. */
+  readonly source: string | undefined;
+}
+
 export interface TokenizerSpec {
   /** File or metadata that errors name. */
   readonly origin: string;
@@ -84,6 +113,13 @@ export interface TokenizerSpec {
   readonly padId: number | undefined;
   readonly specialTokens: Readonly<Record<string, string>>;
   readonly chatTemplates: readonly ChatTemplateSource[];
+  /** Where the model counts its pieces otherwise. */
+  readonly pieceIds?: PieceIds | undefined;
+  /** A text may begin with a token `>>…<<`. */
+  readonly leadingCode?: boolean | undefined;
+  readonly languages?: LanguageCodes | undefined;
+  /** How texts of the target language are spelled, where that differs: Marian. Decoding is by this one. */
+  readonly target?: TokenizerSpec | undefined;
 }
 
 /** An unknown character among BPE symbols: this bit plus its code point. Ids stay below it. */

@@ -84,11 +84,18 @@ class TextWorker {
     return { handle, loaded };
   }
 
-  async encode(handle: number, segments: readonly Segment[], addSpecial: boolean, parts: boolean): Promise<Int32Array> {
+  /** @param target the text is one that the model writes */
+  async encode(
+    handle: number,
+    segments: readonly Segment[],
+    addSpecial: boolean,
+    parts: boolean,
+    target = false,
+  ): Promise<Int32Array> {
     if (!this.sources.has(handle)) throw new InputError('the tokenizer was closed');
     let length = 0;
     for (const segment of segments) length += segment.text.length;
-    const message = { op: 'encode', handle, segments, addSpecial, parts };
+    const message = { op: 'encode', handle, segments, addSpecial, parts, target };
     return (await this.rpc.call(message, encodeLimitMs(length), `tokenising ${length} characters`)) as Int32Array;
   }
 

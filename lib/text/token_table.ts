@@ -214,7 +214,9 @@ function makeTable(spec: TokenizerSpec): TableData {
 }
 
 /** What the main thread keeps of a tokenizer. */
-export function describe(spec: TokenizerSpec): LoadResult {
+export function describe(source: TokenizerSpec): LoadResult {
+  // What a model writes is decoded.
+  const spec = source.target ?? source;
   const table = makeTable(spec);
   if (table.vocabSize === 0) throw new TokenizerError('the vocabulary is empty', { file: spec.origin });
   return {
@@ -222,9 +224,10 @@ export function describe(spec: TokenizerSpec): LoadResult {
     bosId: spec.bosId,
     eosIds: spec.eosIds,
     padId: spec.padId,
-    unkId: spec.model.unkId,
+    unkId: spec.pieceIds?.unkId ?? spec.model.unkId,
     specialIds: spec.added.filter((token) => token.special).map((token) => token.id),
     specialTokens: spec.specialTokens,
     chatTemplates: spec.chatTemplates,
+    languages: source.languages,
   };
 }

@@ -7,10 +7,12 @@ import { InputError, OptionError } from '../errors.js';
 import { DetokenizerStream, TokenTable } from './detokenizer.js';
 import { checkPair, checkSegments, checkText } from './limits.js';
 import type { ChatTemplateSource, Encoding, LoadResult, PairTruncation, Segment } from './protocol.js';
+import type { LanguageCodes } from './spec.js';
 import { type TokenizerSource, textWorker } from './text_worker.js';
 
 export { DetokenizerStream } from './detokenizer.js';
 export type { ChatTemplateSource, Encoding, PairTruncation, Segment } from './protocol.js';
+export type { LanguageCodes } from './spec.js';
 export type { GgufMetadata, TokenizerSource } from './text_worker.js';
 
 export interface EncodeOptions {
@@ -18,6 +20,8 @@ export interface EncodeOptions {
   readonly specialTokens?: boolean;
   /** Whether BOS, EOS and the like are added as the tokenizer's post-processor says. Default true. */
   readonly addSpecial?: boolean;
+  /** Whether the text is one that the model writes, where these are spelled otherwise (Marian's target.spm). Default false. */
+  readonly target?: boolean;
 }
 
 export interface PairOptions {
@@ -57,6 +61,8 @@ export interface Tokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Chat templates found beside the tokenizer, the one to prefer first. */
   readonly chatTemplates: readonly ChatTemplateSource[];
+  /** Languages that texts may be marked with; undefined where there are none. */
+  readonly languages: LanguageCodes | undefined;
   /** Text → ids, `Int32Array(tokens)`. Never blocks the event loop. Lone surrogates become U+FFFD. */
   encode(text: string, options?: EncodeOptions): Promise<Int32Array>;
   /**
@@ -69,7 +75,7 @@ export interface Tokenizer {
    * As `encode`, with the stretch of `text` that each token comes from, through all normalisation: the offsets of Hugging
    * Face's tokenizers, in UTF-16 units.
    */
-  encodeWithOffsets(text: string, options?: EncodeOptions): Promise<Encoding>;
+  encodeWithOffsets(text: string, options?: Omit<EncodeOptions, 'target'>): Promise<Encoding>;
   /**
    * Two texts joined by the tokenizer's template for pairs (question and passage, query and document). Special tokens
    * spelled in them are ordinary text. Throws TokenizerError where the tokenizer has no such template, OptionError where
@@ -142,6 +148,7 @@ class WorkerTokenizer implements Tokenizer {
   readonly specialIds: readonly number[];
   readonly specialTokens: Readonly<Record<string, string>>;
   readonly chatTemplates: readonly ChatTemplateSource[];
+  readonly languages: LanguageCodes | undefined;
   private readonly table: TokenTable;
   private readonly handle: number;
 
@@ -157,16 +164,17 @@ class WorkerTokenizer implements Tokenizer {
     this.specialIds = loaded.specialIds;
     this.specialTokens = loaded.specialTokens;
     this.chatTemplates = loaded.chatTemplates;
+    this.languages = loaded.languages;
   }
 
   async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
-    checkFlags('encode', options, ['specialTokens', 'addSpecial']);
-    const { specialTokens = false, addSpecial = true } = options;
+    checkFlags('encode', options, ['specialTokens', 'addSpecial', 'target']);
+    const { specialTokens = false, addSpecial = true, target = false } = options;
     checkText(text);
-    return textWorker().encode(this.handle, [{ text, special: specialTokens }], addSpecial, false);
+    return textWorker().encode(this.handle, [{ text, special: specialTokens }], addSpecial, false, target);
   }
 
-  async encodeWithOffsets(text: string, options: EncodeOptions = {}): Promise<Encoding> {
+  async encodeWithOffsets(text: string, options: Omit<EncodeOptions, 'target'> = {}): Promise<Encoding> {
     checkFlags('encodeWithOffsets', options, ['specialTokens', 'addSpecial']);
     const { specialTokens = false, addSpecial = true } = options;
     checkText(text);
@@ -225,7 +233,7 @@ class WorkerTokenizer implements Tokenizer {
 }
 
 /**
- * Loads a tokenizer from a folder (`tokenizer.json`; or `vocab.json` + `merges.txt`; or `vocab.txt`; with
+ * Loads a tokenizer from a folder (`tokenizer.json`; or SentencePiece files; or `vocab.json` + `merges.txt`; or `vocab.txt`; with
  * `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `chat_template.jinja` beside them) or from
  * GGUF metadata. Truncation and padding sections of tokenizer.json are ignored on purpose: lengths are the caller's.
  * Errors: ModelNotFoundError, TokenizerError (broken files), UnsupportedError (kinds that Verdant does not know).

@@ -19,6 +19,8 @@ interface TrieNode {
 export class Unigram {
   private readonly root: TrieNode = { id: -1, children: new Map() };
   private readonly scores: Float64Array;
+  /** Sums are kept in f32 (SentencePiece's own arithmetic): ties can depend on it. */
+  private readonly round: (sum: number) => number;
   private readonly unkId: number | undefined;
   private readonly unkScore: number;
   private readonly byteIds: readonly number[] | undefined;
@@ -29,9 +31,11 @@ export class Unigram {
     this.unkId = spec.unkId;
     let worst = 0;
     for (const score of this.scores) worst = Math.min(worst, score);
-    this.unkScore = worst - unknownPenalty;
+    this.round = spec.float32 === true ? Math.fround : (sum) => sum;
+    this.unkScore = this.round(worst - unknownPenalty);
     for (const [id, piece] of spec.pieces.entries()) this.insert(piece[0], id);
-    if (spec.byteFallback) {
+    if (spec.byteIds !== undefined) this.byteIds = spec.byteIds;
+    else if (spec.byteFallback) {
       const ids = new Map(spec.pieces.map((piece, id) => [piece[0], id]));
       const bytes = Array.from({ length: 256 }, (_, b) => ids.get(byteToken(b)) ?? -1);
       this.byteIds = bytes.includes(-1) ? undefined : bytes;
@@ -92,7 +96,7 @@ export class Unigram {
         const end = i + 1;
         const score = base + (node.id === this.unkId ? this.unkScore : (this.scores[node.id] as number));
         if (from[end] === -1 || score > (best[end] as number)) {
-          best[end] = score;
+          best[end] = this.round(score);
           from[end] = start;
           ids[end] = node.id;
         }
@@ -100,7 +104,7 @@ export class Unigram {
       }
       const end = start + size;
       if (!single && (from[end] === -1 || base + this.unkScore > (best[end] as number))) {
-        best[end] = base + this.unkScore;
+        best[end] = this.round(base + this.unkScore);
         from[end] = start;
         ids[end] = -2;
       }

@@ -19,6 +19,7 @@ interface Incoming {
   readonly segments?: readonly Segment[];
   readonly addSpecial?: boolean;
   readonly parts?: boolean;
+  readonly target?: boolean;
   readonly texts?: readonly string[];
   readonly special?: boolean;
   readonly maxLength?: number;
@@ -28,7 +29,8 @@ interface Incoming {
 const port = parentPort;
 if (port === null) throw new Error('this module runs in a worker thread');
 
-const encoders = new Map<number, Encoder>();
+/** Of the texts that a model reads, and of those that it writes. */
+const encoders = new Map<number, { readonly source: Encoder; readonly target: Encoder }>();
 const metadata = new Map<number, Map<string, unknown>>();
 
 function part(message: Incoming): void {
@@ -48,14 +50,15 @@ function load(message: Incoming): LoadResult {
   metadata.delete(message.handle);
   const spec = message.folder === undefined ? specFromGguf(known ?? new Map()) : specFromFolder(message.folder);
   const result = describe(spec);
-  encoders.set(message.handle, new Encoder(spec));
+  const source = new Encoder(spec);
+  encoders.set(message.handle, { source, target: spec.target === undefined ? source : new Encoder(spec.target) });
   return result;
 }
 
 function encoderOf(message: Incoming): Encoder {
   const encoder = encoders.get(message.handle);
   if (encoder === undefined) throw new TokenizerError('the tokenizer is not loaded in the worker');
-  return encoder;
+  return message.target === true ? encoder.target : encoder.source;
 }
 
 function encode(message: Incoming): Int32Array {

@@ -201,6 +201,10 @@ describe('effects on the ids', () => {
       'n',
       'logprobs',
       'signal',
+      // tests/tasks/look_inside_*.test.ts
+      'trace',
+      'steer',
+      'maskHeads',
     ];
     expect([...new Set(here)].sort()).toEqual(Object.keys(generateRules).sort());
   });

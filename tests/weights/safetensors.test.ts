@@ -284,8 +284,8 @@ describe('openCheckpoint', () => {
     const empty = join(temp.path, 'empty');
     mkdirSync(empty);
     await expect(openCheckpoint(empty)).rejects.toThrow(/no weights in the folder/);
-    temp.write('empty/pytorch_model.bin', 'x');
-    await expect(openCheckpoint(empty)).rejects.toThrow(UnsupportedError);
+    temp.write('empty/flax_model.msgpack', 'x');
+    await expect(openCheckpoint(empty)).rejects.toThrow(/no weights in the folder/);
     temp.write('empty/model.safetensors', safetensors('{}'));
     await expect(openCheckpoint(empty)).rejects.toThrow(/config.json is missing/);
     await expect(openCheckpoint(temp.write('model.onnx', 'x'))).rejects.toThrow(UnsupportedError);
