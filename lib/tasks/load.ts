@@ -213,6 +213,10 @@ async function loadText(
     });
   await nextTurn();
   const whole = built.kind === 'seq2seq' ? built : undefined;
+  if (whole?.builder.encoder.spectrogram !== undefined)
+    throw new UnsupportedError('this model hears speech', {
+      ...{ file: checkpoint.path, expected: "task: 'transcribe'", found: whole.architecture.classes[0] },
+    });
   const host = await DecoderHost.open(built.kind === 'seq2seq' ? built.decoder : built, options, whole);
   try {
     const words = await tokenizer;
