@@ -274,7 +274,7 @@ export class TextModel {
       const resolved = cut ? { ...found, maxTokens: Math.max(1, found.maxTokens - 1) } : found;
       const probe = resolveProbe(options, this.host.built);
       // Here, so that what may go wrong with it is this request's own.
-      if (probe !== undefined) await this.host.probed(undefined, specOf(probe));
+      if (probe !== undefined) await this.host.probed(undefined, specOf(probe)).ready();
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({
