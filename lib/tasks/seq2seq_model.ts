@@ -8,7 +8,7 @@ import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
 import { allOf, checkTexts, inOrder, isPrompt, type TextOutcome } from './in_order.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
-import { leaseText, traceTexts } from './inspect_seq2seq.js';
+import { leaseText, traceTexts, twoVocabularies } from './inspect_seq2seq.js';
 import { type LanguageOptions, type PlanModel, summaryPlan, type TextPlan, translationPlan } from './languages.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import type { TokenSpace } from './neighbours.js';
@@ -161,9 +161,9 @@ export class Seq2SeqModel extends TextModel {
     }
   }
 
-  /** @internal Embeddings are those of what it reads. */
+  /** @internal Embeddings are those of what it reads, whose ids spell other words where each side has a vocabulary. */
   protected override space(): TokenSpace {
-    return super.space(this.whole.builder.encoder.graph);
+    return { ...super.space(this.whole.builder.encoder.graph), spells: !twoVocabularies(this.whole) };
   }
 
   /** The ids that the decoder begins with, then those given. */
