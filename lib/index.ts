@@ -78,8 +78,8 @@ export {
   traceModel,
 } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
-export type { CtcModel } from './tasks/transcribe_ctc.js';
-export type { WhisperModel } from './tasks/transcribe_whisper.js';
+export { CtcModel } from './tasks/transcribe_ctc.js';
+export { WhisperModel } from './tasks/transcribe_whisper.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';
