@@ -37,9 +37,11 @@ export type {
   TokenLogprob,
   Usage,
 } from './tasks/generation.js';
+export type { TextOutcome } from './tasks/in_order.js';
 export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
+export type { LanguageOptions } from './tasks/languages.js';
 export type { Lens, LensOptions, LensToken } from './tasks/lens.js';
 export {
   type BuiltInModel,
@@ -54,6 +56,7 @@ export {
 export type { Neighbour, NeighbourOptions, Token, TokenSum } from './tasks/neighbours.js';
 export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quantize } from './tasks/quantize.js';
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
+export type { Seq2SeqModel, TranslateOptions } from './tasks/seq2seq_model.js';
 export type { Session } from './tasks/session.js';
 export type { CtcOptions, SpeechModel, TranscribedWord, TranscribeOptions, Transcription } from './tasks/speech.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
@@ -68,5 +71,5 @@ export {
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
 export type { CtcModel } from './tasks/transcribe_ctc.js';
 export type { ChatMessage } from './text/chat_template.js';
-export type { Encoding, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
+export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

@@ -33,7 +33,7 @@ const callTarget = 20;
 /** The programs that the engine drives; all but the step are made when the first request needs them. */
 export interface EnginePrograms {
   /** The step, or with `logits` the one that gives them, with `probe` in it. */
-  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable>;
+  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Pick<Executable, 'run'>>;
   sampler(): Promise<Executable>;
   /** Columns of what changes a value. */
   probeWidth(name: string): number;

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildText } from '../engine/build.js';
 import { DecoderHost, type HostOptions } from '../engine/host.js';
-import { AbortError, OptionError } from '../errors.js';
+import { AbortError, OptionError, UnsupportedError } from '../errors.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import type { Architecture } from '../models/architecture.js';
 import { isKvType, type KvType, kvTypes } from '../ops/kv_write.js';
@@ -23,6 +23,10 @@ export interface TaskModels extends EncoderTaskModels {
   readonly generate: TextModel;
   /** Speech to text. */
   readonly transcribe: SpeechModel;
+  /** Encoder-decoders: texts into another language. */
+  readonly translate: Seq2SeqModel;
+  /** Encoder-decoders: shorter texts. */
+  readonly summarize: Seq2SeqModel;
 }
 
 export type Task = keyof TaskModels;
@@ -49,7 +53,7 @@ export interface LoadOptions extends HostOptions {
   readonly hub?: Omit<PullOptions, 'signal'> | undefined;
 }
 
-/** Options for another task than 'generate': 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask', 'transcribe'. */
+/** Options for another task than 'generate': 'translate', 'summarize', 'embed', 'rerank', 'classify', 'tokens', 'answer', 'fillMask', 'transcribe'. */
 export type TaskOptions<T extends Task> = Omit<LoadOptions, 'task'> & { readonly task: T };
 
 const known = [
@@ -112,7 +116,7 @@ export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
     named && typeof build === 'function',
     '{ classes: string[], modelType: string, build: function }',
   );
-  const tasks: readonly Task[] = ['generate', 'transcribe', ...encoderTasks];
+  const tasks: readonly Task[] = ['generate', 'transcribe', ...textTasks, ...encoderTasks];
   must('task', tasks.includes(options.task as Task), tasks.join(', '));
   const whole = (
     name: 'threads' | 'priority' | 'prefillChunk' | 'maxSequences' | 'decodeSteps',
@@ -177,8 +181,8 @@ export async function load(path?: string, options: LoadOptions | TaskOptions<Tas
   await nextTurn();
   const task = options.task ?? 'generate';
   try {
-    if (task !== 'generate') return await loadEncoder(task, checkpoint, tokenizer, options);
-    return await loadText(checkpoint, tokenizer, options);
+    if (task !== 'generate' && !isTextTask(task)) return await loadEncoder(task, checkpoint, tokenizer, options);
+    return await loadText(task, checkpoint, tokenizer, options);
   } catch (error) {
     // Where loading fails, the tokenizer is closed as soon as it is there.
     void tokenizer.then(
@@ -189,12 +193,23 @@ export async function load(path?: string, options: LoadOptions | TaskOptions<Tas
   }
 }
 
+/** Tasks of encoder-decoders. */
+const textTasks = ['translate', 'summarize'] as const;
+const isTextTask = (task: Task): task is (typeof textTasks)[number] => (textTasks as readonly Task[]).includes(task);
+
 async function loadText(
+  task: 'generate' | (typeof textTasks)[number],
   checkpoint: Checkpoint,
   tokenizer: Promise<Tokenizer | undefined>,
   options: Omit<LoadOptions, 'task'>,
 ): Promise<TextModel> {
   const built = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
+  if (task !== 'generate' && built.kind !== 'seq2seq')
+    throw new UnsupportedError(`task ${task} needs an encoder-decoder`, {
+      file: checkpoint.path,
+      found: built.architecture.classes[0],
+      hint: 'Leave task out, and say in the prompt what is wanted',
+    });
   await nextTurn();
   const whole = built.kind === 'seq2seq' ? built : undefined;
   const host = await DecoderHost.open(built.kind === 'seq2seq' ? built.decoder : built, options, whole);

@@ -6,13 +6,20 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
+import { allOf, checkTexts, inOrder, isPrompt, type TextOutcome } from './in_order.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
-import { leaseText, traceTexts } from './inspect_seq2seq.js';
+import { leaseText, traceTexts, twoVocabularies } from './inspect_seq2seq.js';
+import { type LanguageOptions, type PlanModel, summaryPlan, type TextPlan, translationPlan } from './languages.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import type { TokenSpace } from './neighbours.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
 import { type Prompt, TextModel } from './text_model.js';
-import { checkIds } from './whole.js';
+import { checkIds, runWhole } from './whole.js';
+
+export interface TranslateOptions extends GenerateOptions, LanguageOptions {}
+
+type Texts = Prompt | readonly Prompt[] | AsyncIterable<Prompt> | Iterable<Prompt>;
+type Outcomes = Generation | Promise<string[]> | AsyncGenerator<TextOutcome, void, undefined>;
 
 /**
  * An encoder-decoder: reads a text, then writes another (Vaswani et al. 2017). The encoder runs once for each request,
@@ -40,11 +47,37 @@ export class Seq2SeqModel extends TextModel {
    * of what is written. Throws OptionError, InputError, ContextOverflowError when iterated or awaited.
    */
   override generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
-    return this.run(() => Promise.resolve(this.#start.ids), options, {
-      source: () => this.#source(prompt),
-      forcedEos: this.#start.forcedEos,
-      forcedIds: this.#start.forced,
-    });
+    return this.#write(prompt, options, undefined);
+  }
+
+  /**
+   * Translates: one text as a generation, an array as all translations (what fails first is thrown), an (async) iterable
+   * as outcomes in order, at most 2 × `maxSequences` texts under way; there a text that fails is an outcome of its own.
+   * `from` and `to`: language codes of the checkpoint; generation options go to every text. Throws OptionError for
+   * unknown languages, naming near ones.
+   */
+  translate(text: Prompt, options?: TranslateOptions): Generation;
+  translate(texts: readonly Prompt[], options?: TranslateOptions): Promise<string[]>;
+  translate(
+    texts: AsyncIterable<Prompt> | Iterable<Prompt>,
+    options?: TranslateOptions,
+  ): AsyncGenerator<TextOutcome, void, undefined>;
+  translate(input: Texts, options: TranslateOptions = {}): Outcomes {
+    checkObject('options', options);
+    const { from, to, ...rest } = options;
+    return this.#task(input, rest, () => translationPlan(this.#parts, { from, to }));
+  }
+
+  /** Summarises; texts, arrays and iterables as in `translate`. T5's `summarize: ` is put before texts where the config asks for it. */
+  summarize(text: Prompt, options?: GenerateOptions): Generation;
+  summarize(texts: readonly Prompt[], options?: GenerateOptions): Promise<string[]>;
+  summarize(
+    texts: AsyncIterable<Prompt> | Iterable<Prompt>,
+    options?: GenerateOptions,
+  ): AsyncGenerator<TextOutcome, void, undefined>;
+  summarize(input: Texts, options: GenerateOptions = {}): Outcomes {
+    checkObject('options', options);
+    return this.#task(input, options, () => summaryPlan(this.#parts));
   }
 
   override chat(): never {
@@ -61,8 +94,46 @@ export class Seq2SeqModel extends TextModel {
     );
   }
 
-  override scoreTokens(): Promise<never> {
-    return Promise.reject(new UnsupportedError('score() is for decoders so far'));
+  /** Negative log-likelihood (nats) of `target` as what the model writes for `source`: the sum over its ids, the end included. */
+  override async score(source: Prompt, target: Prompt, languages: LanguageOptions = {}): Promise<number> {
+    return -(await this.scoreTokens(source, target, languages)).reduce((sum, p) => sum + p, 0);
+  }
+
+  /**
+   * Log-probability (nats) of each id of `target`, given `source` and the ids before it. A text gets the special tokens of
+   * its tokenizer (its end, and the language that `to` names); ids are taken as they are.
+   */
+  override async scoreTokens(source: Prompt, target: Prompt, languages: LanguageOptions = {}): Promise<Float32Array> {
+    checkObject('languages', languages, ['from', 'to']);
+    const marked =
+      this.tokenizer?.languages !== undefined || languages.from !== undefined || languages.to !== undefined;
+    const plan = marked ? translationPlan(this.#parts, languages) : undefined;
+    const read = await this.#source(source, plan);
+    const encode = (text: string): Promise<Int32Array> =>
+      plan?.encodeTarget(text) ?? this.encode(text, true, true);
+    const written = typeof target === 'string' ? await encode(target) : Int32Array.from(target);
+    checkIds(written, this.whole.vocabSize, 'target');
+    const start = plan?.start?.ids[0] ?? (this.#start.ids[0] as number);
+    const ids = Int32Array.from([start, ...written.subarray(0, -1)]);
+    if (ids.length > this.maxContext)
+      throw new ContextOverflowError('target is longer than the model writes', {
+        name: 'target',
+        expected: `at most ${this.maxContext} tokens`,
+        found: ids.length,
+      });
+    const text = await leaseText(this.host, read);
+    try {
+      await this.host.reader!.show(text, []);
+      const { target_logprobs: logprobs } = await runWhole(this.host, ids, {
+        outputs: ['target_logprobs'],
+        targets: written,
+        text,
+      });
+      return logprobs!;
+    } finally {
+      this.host.reader!.close(text);
+      this.host.engine.pool.notify();
+    }
   }
 
   /** Hidden states and attention maps of both sides while it reads a prompt and has written `request.target`. */
@@ -90,17 +161,15 @@ export class Seq2SeqModel extends TextModel {
     }
   }
 
-  /** @internal Embeddings are those of what it reads. */
+  /** @internal Embeddings are those of what it reads, whose ids spell other words where each side has a vocabulary. */
   protected override space(): TokenSpace {
-    return super.space(this.whole.builder.encoder.graph);
+    return { ...super.space(this.whole.builder.encoder.graph), spells: !twoVocabularies(this.whole) };
   }
 
   /** The ids that the decoder begins with, then those given. */
   async #target(target: Prompt | undefined): Promise<Int32Array> {
     if (target === undefined) return this.#start.ids;
-    if (typeof target === 'string' && this.whole.config.optionalInt('decoder_vocab_size') !== undefined)
-      throw new UnsupportedError('texts of a decoder with a vocabulary of its own', { hint: 'Give target as ids' });
-    const given = typeof target === 'string' ? await this.encode(target, false) : target;
+    const given = typeof target === 'string' ? await this.encode(target, false, true) : target;
     checkIds(given, this.whole.vocabSize, 'target');
     const ids = Int32Array.from([...this.#start.ids, ...given]);
     if (ids.length <= this.maxContext) return ids;
@@ -111,9 +180,37 @@ export class Seq2SeqModel extends TextModel {
     });
   }
 
-  async #source(prompt: Prompt): Promise<Int32Array> {
+  /** What plans of tasks are made of. */
+  get #parts(): PlanModel {
+    const { tokenizer, checkpoint } = this;
+    const { config, configFile } = checkpoint;
+    const startId = this.#start.ids[0] as number;
+    return { tokenizer, config, configFile, startId, hasForced: this.#start.forced > 0 };
+  }
+
+  #write(prompt: Prompt, options: GenerateOptions, plan: TextPlan | undefined): Generation {
+    const { ids, forced } = plan?.start ?? this.#start;
+    return this.run(() => Promise.resolve(ids), options, {
+      source: () => this.#source(prompt, plan),
+      forcedEos: this.#start.forcedEos,
+      forcedIds: forced,
+    });
+  }
+
+  /** One text or many, each by the plan that `make` gives; what is wrong with options shows before any text is read. */
+  #task(input: Texts, options: GenerateOptions, make: () => TextPlan | undefined): Outcomes {
+    const plan = make();
+    if (isPrompt(input)) return this.#write(input, options, plan);
+    checkTexts(input);
+    const start = (text: Prompt): Generation => this.#write(text, options, plan);
+    const outcomes = inOrder(input, 2 * this.host.maxSequences, start, options.signal);
+    return Array.isArray(input) ? allOf(outcomes) : outcomes;
+  }
+
+  async #source(prompt: Prompt, plan?: TextPlan): Promise<Int32Array> {
     if (typeof prompt === 'string' && prompt === '') throw new InputError('the text is empty', { name: 'prompt' });
-    const ids = await this.encode(prompt);
+    const ids =
+      typeof prompt === 'string' && plan !== undefined ? await plan.encode(prompt) : await this.encode(prompt);
     checkIds(ids, this.whole.sourceVocab, 'prompt');
     if (ids.length > this.maxSource)
       throw new ContextOverflowError('the text is longer than the model reads', {

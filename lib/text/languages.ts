@@ -69,5 +69,7 @@ export function languagesOf(
   const later = family === 'mbart' && typeof config.tokenizer_class !== 'string' && ids.has('af_ZA');
   const legacy = family === 'nllb' && config.legacy_behaviour === true;
   const given = typeof config.src_lang === 'string' ? config.src_lang : source;
-  return { place: later ? 'before' : legacy ? 'after' : place, ids, source: given };
+  const starts = family === 'mbart' && !later;
+  const side = later ? 'before' : legacy ? 'after' : place;
+  return { place: side, writes: starts ? 'start' : 'forced', ids, source: given };
 }

@@ -89,6 +89,8 @@ export interface PieceIds {
 export interface LanguageCodes {
   /** `before`, `after`: a token of the source language before the text, or after it and its end; `target`: one of the target language before the text. */
   readonly place: 'before' | 'after' | 'target';
+  /** Where the target language's token stands: the decoder's first id after the start, or in place of the start (mBART-25). */
+  readonly writes: 'forced' | 'start';
   /** Code → id. */
   readonly ids: ReadonlyMap<string, number>;
   /** Language of texts where nothing is said. */

@@ -63,6 +63,7 @@ describe('languages', () => {
     expect(await languages('t5')).toBeUndefined();
     expect(await languages('marian')).toEqual({
       place: 'target',
+      writes: 'forced',
       ids: new Map([
         ['deu', 2],
         ['fra', 3],
@@ -72,9 +73,14 @@ describe('languages', () => {
     const m2m = await languages('m2m_100');
     expect([m2m!.place, m2m!.source, m2m!.ids.size]).toEqual(['before', 'de', 100]);
     const mbart = await languages('mbart');
-    expect([mbart!.place, mbart!.source, mbart!.ids.size]).toEqual(['after', 'de_DE', 25]);
+    expect([mbart!.place, mbart!.writes, mbart!.source, mbart!.ids.size]).toEqual(['after', 'start', 'de_DE', 25]);
     const mbart50 = await languages('mbart50');
-    expect([mbart50!.place, mbart50!.source, mbart50!.ids.size]).toEqual(['before', 'ro_RO', 52]);
+    expect([mbart50!.place, mbart50!.writes, mbart50!.source, mbart50!.ids.size]).toEqual([
+      'before',
+      'forced',
+      'ro_RO',
+      52,
+    ]);
   });
 });
 
