@@ -38,6 +38,7 @@ export type {
   Usage,
 } from './tasks/generation.js';
 export type { TextOutcome } from './tasks/in_order.js';
+
 export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
@@ -58,7 +59,15 @@ export { type QuantizedTensor, type QuantizeOptions, type QuantizeResult, quanti
 export type { RankedDocument, RerankModel, RerankOptions } from './tasks/rerank.js';
 export type { Seq2SeqModel, TranslateOptions } from './tasks/seq2seq_model.js';
 export type { Session } from './tasks/session.js';
-export type { CtcOptions, SpeechModel, TranscribedWord, TranscribeOptions, Transcription } from './tasks/speech.js';
+export type {
+  CtcOptions,
+  SpeechModel,
+  TranscribedSegment,
+  TranscribedWord,
+  TranscribeOptions,
+  Transcription,
+  WhisperOptions,
+} from './tasks/speech.js';
 export type { ChatOptions, ForwardResult, Prompt, TextModel } from './tasks/text_model.js';
 export type { TokenEntity, TokensModel, TokensOptions } from './tasks/tokens.js';
 export {
@@ -69,7 +78,8 @@ export {
   traceModel,
 } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
-export type { CtcModel } from './tasks/transcribe_ctc.js';
+export { CtcModel } from './tasks/transcribe_ctc.js';
+export { WhisperModel } from './tasks/transcribe_whisper.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { OptionError } from '../errors.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../tasks/speech.js';
 import { type Context, given, integerOf, numberOf } from './command.js';
 import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, openModel } from './options.js';
@@ -10,13 +11,17 @@ interface TranscribeValues extends HubValues, DeviceValues {
   readonly chunkSeconds?: number;
   readonly strideSeconds?: number;
   readonly words?: boolean;
+  readonly language?: string;
+  readonly translate?: boolean;
+  readonly timestamps?: boolean;
   readonly json?: boolean;
 }
 
 const rules = `
 FILE is WAV, FLAC, MP3, Ogg Vorbis or Ogg Opus of any rate; channels are averaged. Standard output carries the text, a
 line for each file, which begins with the file's name where there are several. --words writes a line for each word: start
-and end in seconds, confidence, word.`;
+and end in seconds, confidence, word. --timestamps does so for each segment of Whisper: start, end, text. Beams, chunks and
+--words are for CTC models (Wav2Vec2, HuBERT), languages, --translate and --timestamps for Whisper.`;
 
 export function define(command: Command, context: Context): void {
   command
@@ -26,6 +31,9 @@ export function define(command: Command, context: Context): void {
     .option('--chunk-seconds <s>', 'longer audio is heard in overlapping chunks; 0: never; default: 30', numberOf)
     .option('--stride-seconds <s>', 'overlap on each side of a chunk; default: a sixth of it', numberOf)
     .option('--words', 'a line for each word, with its time')
+    .option('--language <code>', 'spoken language (en, german …); default: heard')
+    .option('--translate', 'write English, whatever is spoken')
+    .option('--timestamps', 'a line for each segment, with its time')
     .option('--json', 'one JSON document instead of the text');
   addHubOptions(addDeviceOptions(command))
     .addHelpText('after', rules)
@@ -38,8 +46,15 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
     load(values.model, { ...options, task: 'transcribe' }),
   );
   try {
-    const { beams, chunkSeconds, strideSeconds } = values;
-    const options: TranscribeOptions = { ...given({ beams, chunkSeconds, strideSeconds }), signal: context.signal };
+    const { beams, chunkSeconds, strideSeconds, language, timestamps } = values;
+    const task = values.translate === true ? ('translate' as const) : undefined;
+    const whisper = given({ language, task, timestamps });
+    const options: TranscribeOptions = {
+      ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },
+      signal: context.signal,
+    };
+    if (values.words === true && Object.keys(whisper).length > 0)
+      throw new OptionError('--words is for CTC models', { name: 'words', found: true });
     const found = await model.transcribe(files, options);
     if (values.json === true) {
       const documents = found.map((one, i) => ({ file: files[i], ...one }));
@@ -51,10 +66,16 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
   }
 }
 
-function lines({ text, words }: Transcription, file: string | undefined, values: TranscribeValues): string {
+function lines(
+  { text, words, segments = [] }: Transcription,
+  file: string | undefined,
+  values: TranscribeValues,
+): string {
   const before = file === undefined ? '' : `${file}\t`;
-  if (values.words !== true) return `${before}${text}\n`;
   const time = (seconds: number): string => seconds.toFixed(2);
+  if (values.timestamps === true)
+    return segments.map((s) => `${before}${time(s.start)}\t${time(s.end)}\t${s.text}\n`).join('');
+  if (values.words !== true) return `${before}${text}\n`;
   return words
     .map((w) => `${before}${time(w.start)}\t${time(w.end)}\t${w.confidence.toFixed(3)}\t${w.text}\n`)
     .join('');

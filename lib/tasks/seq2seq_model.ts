@@ -109,8 +109,7 @@ export class Seq2SeqModel extends TextModel {
       this.tokenizer?.languages !== undefined || languages.from !== undefined || languages.to !== undefined;
     const plan = marked ? translationPlan(this.#parts, languages) : undefined;
     const read = await this.#source(source, plan);
-    const encode = (text: string): Promise<Int32Array> =>
-      plan?.encodeTarget(text) ?? this.encode(text, true, true);
+    const encode = (text: string): Promise<Int32Array> => plan?.encodeTarget(text) ?? this.encode(text, true, true);
     const written = typeof target === 'string' ? await encode(target) : Int32Array.from(target);
     checkIds(written, this.whole.vocabSize, 'target');
     const start = plan?.start?.ids[0] ?? (this.#start.ids[0] as number);

@@ -10,11 +10,24 @@ export interface TranscribedWord {
   readonly confidence: number;
 }
 
+/** A stretch of speech, and when it was. */
+export interface TranscribedSegment {
+  /** Seconds from the beginning of the audio. */
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
 /** What was said. */
 export interface Transcription {
   readonly text: string;
+  /** Empty of Whisper, which gives segments. */
   readonly words: readonly TranscribedWord[];
-  /** Mean of the words', 1 where there are none. */
+  /** Of Whisper. */
+  readonly segments?: readonly TranscribedSegment[];
+  /** Code of the language that was asked for or heard, of a Whisper that knows several. */
+  readonly language?: string;
+  /** 0 to 1, how it is found is said by the model; 1 where nothing was said. */
   readonly confidence: number;
   /** Seconds of audio. */
   readonly duration: number;
@@ -34,8 +47,19 @@ export interface CtcOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of Whisper. */
+export interface WhisperOptions {
+  /** Code (de) or English name of the language that is spoken; default: the model says what it hears first. */
+  readonly language?: string | undefined;
+  /** 'translate': to English. Default 'transcribe'. */
+  readonly task?: 'transcribe' | 'translate' | undefined;
+  /** Segments with times; default false, but audio longer than 30 s always has them. */
+  readonly timestamps?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Options of any model of speech. */
-export type TranscribeOptions = CtcOptions;
+export interface TranscribeOptions extends CtcOptions, WhisperOptions {}
 
 /** A model that writes down speech. Its class says which options it takes; another one is refused. */
 export interface SpeechModel extends AsyncDisposable {

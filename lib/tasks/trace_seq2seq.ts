@@ -70,6 +70,7 @@ function readSources(
   inputs: TraceInputs | SpectrogramTraceInputs,
 ): { readonly rows: readonly SourceRow[]; readonly batch: number; readonly length: number } {
   const { encoder } = built.builder;
+  if (typeof inputs !== 'object' || inputs === null) throw new InputError('no inputs', { found: inputs });
   if ('inputFeatures' in inputs !== (encoder.spectrogram !== undefined))
     throw new InputError('the model reads something else', {
       ...{ name: 'inputs', expected: encoder.spectrogram === undefined ? 'input_ids' : 'input_features' },

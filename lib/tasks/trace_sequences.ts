@@ -147,6 +147,10 @@ export async function traceSequences(
 ): Promise<Sequences> {
   const found = buildText(checkpoint, options.architecture, options.quantize, options.kvType);
   const whole = found.kind === 'seq2seq' ? found : undefined;
+  if (whole?.builder.encoder.spectrogram !== undefined)
+    throw new UnsupportedError('a spectrogram is not continued here', {
+      ...{ found: whole.architecture.classes[0], hint: "load() it with task: 'transcribe'" },
+    });
   const built = found.kind === 'seq2seq' ? found.decoder : found;
   const start = whole === undefined ? undefined : decoderStart(checkpoint, whole);
   const read = start?.defaults ?? readGenerationConfig(checkpoint, built.config, built.vocabSize);

@@ -1,0 +1,98 @@
+import type { BuiltSeq2Seq } from '../engine/build.js';
+import { ConfigError, OptionError } from '../errors.js';
+import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
+import type { Checkpoint } from '../weights/types.js';
+
+/** What generation_config.json of a Whisper checkpoint says, checked against its vocabulary. */
+export interface WhisperConfig {
+  /** <|startoftranscript|> */
+  readonly start: number;
+  /** <|endoftext|>: all ids of text lie below it. */
+  readonly eos: number;
+  readonly multilingual: boolean;
+  /** Codes of languages (en) and their ids. */
+  readonly languages: ReadonlyMap<string, number>;
+  readonly tasks: { readonly transcribe?: number; readonly translate?: number };
+  /** <|notimestamps|>; undefined: times cannot be written. */
+  readonly noTimes: number | undefined;
+  /** <|0.00|> */
+  readonly firstTime: number;
+  /** Greatest first time, in steps. */
+  readonly maxInitialTime: number | undefined;
+  readonly suppress: readonly number[];
+  readonly beginSuppress: readonly number[];
+  /** Most ids of a window, its beginning of so many ids included. */
+  readonly maxLength: (begin: number) => number;
+  /** What is left of the checkpoint's defaults. */
+  readonly defaults: GenerationDefaults;
+}
+
+/** Reads it as transformers does; older checkpoints without lang_to_id know no languages. Throws ConfigError. */
+export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): WhisperConfig {
+  const { config, vocabSize } = built;
+  const defaults = readGenerationConfig(checkpoint, config, vocabSize);
+  const raw = defaults.other;
+  const file = checkpoint.configFile;
+  const id = (name: string, found: unknown, most = vocabSize - 1): number => {
+    if (typeof found === 'number' && Number.isInteger(found) && found >= 0 && found <= most) return found;
+    throw new ConfigError(`bad ${name} for generation`, {
+      file,
+      name,
+      expected: `an integer from 0 to ${most}`,
+      found,
+    });
+  };
+  const optional = (name: string, most?: number): number | undefined =>
+    raw[name] === undefined ? undefined : id(name, raw[name], most);
+  const table = (name: string): [string, number][] => {
+    const found = raw[name] ?? {};
+    if (typeof found !== 'object' || Array.isArray(found))
+      throw new ConfigError(`bad ${name}`, { file, name, expected: 'ids by name', found });
+    return Object.entries(found as object).map(([key, value]) => [key, id(`${name}.${key}`, value)]);
+  };
+  const languages = new Map(table('lang_to_id').map(([key, value]) => [key.replace(/^<\||\|>$/g, ''), value]));
+  const tasks = Object.fromEntries(table('task_to_id')) as WhisperConfig['tasks'];
+  const noTimes = optional('no_timestamps_token_id');
+  const longest = built.maxPositions;
+  const { maxNewTokens, maxLength, suppressTokens, beginSuppressTokens } = defaults;
+  return {
+    start: id('decoder_start_token_id', defaults.decoderStartTokenId ?? config.tokenIds('decoder_start_token_id')[0]),
+    eos: id('eos_token_id', defaults.eosTokenIds[0]),
+    multilingual: raw.is_multilingual !== false && languages.size > 0,
+    languages,
+    tasks,
+    noTimes,
+    firstTime: noTimes === undefined ? vocabSize : noTimes + 1,
+    maxInitialTime: optional('max_initial_timestamp_index', 2 ** 30),
+    suppress: suppressTokens ?? [],
+    beginSuppress: beginSuppressTokens ?? [],
+    maxLength: (begin) => {
+      const most = maxNewTokens === undefined ? (maxLength ?? longest) + begin : maxNewTokens + begin;
+      return Math.max(begin + 1, Math.min(most, longest));
+    },
+    defaults: {
+      ...{ ...defaults, suppressTokens: undefined, beginSuppressTokens: undefined, forcedBosTokenId: undefined },
+      ...{ forcedEosTokenIds: undefined, maxLength: undefined, maxNewTokens: undefined, other: {} },
+    },
+  };
+}
+
+let names: Intl.DisplayNames | undefined;
+
+/** The code of a language that the model knows, by its code or its English name. Throws OptionError. */
+export function languageIn(languages: ReadonlyMap<string, number>, given: unknown): string {
+  const wanted = typeof given === 'string' ? given.toLowerCase().replace(/^<\||\|>$/g, '') : '';
+  if (languages.has(wanted)) return wanted;
+  names ??= new Intl.DisplayNames(['en'], { type: 'language' });
+  const found = [...languages.keys()].find((code) => {
+    try {
+      return wanted !== '' && names!.of(code)?.toLowerCase() === wanted;
+    } catch {
+      return false; // a code that is none
+    }
+  });
+  if (found !== undefined) return found;
+  throw new OptionError('the model does not know this language', {
+    ...{ name: 'language', expected: [...languages.keys()].join(', '), found: given },
+  });
+}
