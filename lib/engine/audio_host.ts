@@ -1,4 +1,5 @@
-import { AbortError, DisposedError } from '../errors.js';
+import { freemem } from 'node:os';
+import { AbortError, DisposedError, OutOfMemoryError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
 import { type AudioBuilder, levelRows } from '../layers/audio.js';
@@ -43,6 +44,13 @@ export function packAudioStep(
     dims[builder.levels[level]!.rows.name] = starts.at(-1)!;
   }
   return { dims, inputs, starts: bounds.at(-1)! };
+}
+
+/** Bytes that a step of one clip needs at least: what one convolution reads and what it makes. */
+function stepBytes(built: BuiltAudio, samples: number): number {
+  const rows = levelRows(built.builder.convolutions, samples);
+  const floats = built.config.nums('conv_dim').map((width, i) => rows[i + 1]! * width);
+  return 4 * Math.max(...floats.map((n, i) => n + (i === 0 ? Math.max(samples, n) : floats[i - 1]!)));
 }
 
 /** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
@@ -107,7 +115,15 @@ export class AudioHost {
     const program = await this.#shown.get(once.join(' '), () => audioProgram(this.built, once, this.#compute));
     const { dims, inputs } = packAudioStep(builder, [samples]);
     const frames = dims.rows!;
-    const made = (await program.run({ ...dims, keys: frames }, inputs)).outputs as Record<string, Float32Array>;
+    const sizes: Record<string, number> = { ...dims, keys: frames };
+    const floats = once.map((name) =>
+      builder.graph.outputs.get(name)!.dims.reduce((n, d) => n * (d.size ?? sizes[d.name]!), 1),
+    );
+    this.#checkMemory(
+      samples.length,
+      floats.reduce((sum, n) => sum + 4 * n, 0),
+    );
+    const made = (await program.run(sizes, inputs)).outputs as Record<string, Float32Array>;
     const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!]!;
     return { frames, outputs: Object.fromEntries(outputs.map((name) => [name, given(name)])) };
   }
@@ -151,7 +167,19 @@ export class AudioHost {
     return batch;
   }
 
+  /** Memory that is asked for and not there would end the process, not the call. */
+  #checkMemory(samples: number, outputBytes = 0): void {
+    const expected = stepBytes(this.built, samples) + outputBytes;
+    const found = freemem() + this.#executable.profile().arenaBytes;
+    if (expected <= found) return;
+    throw new OutOfMemoryError('the audio is too long to be heard at once', {
+      ...{ name: 'input', expected: `${expected} bytes for ${samples} samples`, found: `${found} bytes` },
+      hint: 'Hear it in smaller chunks',
+    });
+  }
+
   async #run(batch: readonly Job[]): Promise<void> {
+    this.#checkMemory(batch.reduce((n, job) => n + job.samples.length, 0));
     const { dims, inputs, starts } = packAudioStep(
       this.built.builder,
       batch.map((job) => job.samples),

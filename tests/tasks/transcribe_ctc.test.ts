@@ -251,6 +251,8 @@ describe('trace', () => {
       expect(await codeOf(model.trace(clip, { attentions: [2] }))).toBe('ERR_OPTION');
       expect(await codeOf(model.trace(clip, { steer: [] } as object))).toBe('ERR_OPTION');
       expect(await codeOf(model.trace(new Float32Array(3), {}))).toBe('ERR_INPUT');
+      // 720 000 frames: 2 maps of 2 heads of 4 terabytes in all.
+      expect(await codeOf(model.trace(new Float32Array(7200 * rate), { attentions: true }))).toBe('ERR_OUT_OF_MEMORY');
     } finally {
       await model.dispose();
       await rm(temp, { recursive: true });
