@@ -14,6 +14,8 @@ interface Entry {
 const commands: Readonly<Record<string, Entry>> = {
   run: { summary: 'continue a prompt, or tell a story', load: () => import('./run.js') },
   chat: { summary: 'talk with a model', load: () => import('./chat.js') },
+  translate: { summary: 'texts into another language', load: () => import('./texts.js') },
+  summarize: { summary: 'texts made shorter', load: () => import('./texts.js') },
   inspect: { summary: 'what a model is made of and needs', load: () => import('./inspect.js') },
   graph: { summary: 'print the program of a model', load: () => import('./graph.js') },
   trace: { summary: 'write logits, hidden states and attention maps to a file', load: () => import('./trace.js') },

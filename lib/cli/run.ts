@@ -49,7 +49,7 @@ export function define(command: Command, context: Context): void {
 
 /** Whether a path that exists holds a model. */
 function holdsModel(path: string): boolean {
-  if (!statSync(path).isDirectory()) return /\.(?:gguf|safetensors)$/.test(path);
+  if (!statSync(path).isDirectory()) return /\.(?:gguf|safetensors|bin)$/.test(path);
   return readdirSync(path).some((name) => name === 'config.json' || name.endsWith('.gguf'));
 }
 
@@ -68,7 +68,7 @@ function splitArguments(
     if (holdsModel(first)) return { model: first, prompt: undefined };
     throw new UsageError(`${first} exists, but holds no model`, explicit);
   }
-  if (/^(?:\.{0,2}|~)[/\\]\S*$|^[^\s]+\.(?:gguf|safetensors)$/.test(first))
+  if (/^(?:\.{0,2}|~)[/\\]\S*$|^[^\s]+\.(?:gguf|safetensors|bin)$/.test(first))
     throw new UsageError(`no such file or folder: ${first}`, explicit);
   if (/^[\w.-]+\/[\w.-]+(?:[@:]\S+)?$/.test(first)) return { model: first, prompt: undefined };
   return { model: undefined, prompt: first };
@@ -76,6 +76,8 @@ function splitArguments(
 
 /** Ids of an empty text: the token that begins one. */
 async function beginning(model: TextModel): Promise<Prompt> {
+  if (model.host.reader !== undefined)
+    throw new InputError('an encoder-decoder needs a text to read', { name: 'prompt', expected: 'a prompt' });
   const ids = model.tokenizer === undefined ? new Int32Array(0) : await model.encode('');
   if (ids.length > 0) return ids;
   const bos = model.tokenizer?.bosId ?? model.defaults.bosTokenId;

@@ -4,9 +4,10 @@ import type { Generation, GenerationResult } from './generation.js';
 import type { Prompt } from './text_model.js';
 
 /** What became of one of many texts: a result, or an error of its own, which leaves the others alone. */
-export type TextOutcome =
-  | { readonly index: number; readonly input: Prompt; readonly text: string; readonly result: GenerationResult }
-  | { readonly index: number; readonly input: Prompt; readonly text: undefined; readonly error: Error };
+export type TextOutcome = { readonly index: number; readonly input: Prompt } & (
+  | { readonly text: string; readonly result: GenerationResult; readonly error?: undefined }
+  | { readonly text?: undefined; readonly result?: undefined; readonly error: Error }
+);
 
 interface Pending {
   readonly generation: Generation;
@@ -24,7 +25,7 @@ function begin(index: number, input: Prompt, start: (input: Prompt) => Generatio
     (result): TextOutcome => ({ index, input, text: result.text, result }),
     (error: unknown): TextOutcome => {
       if (concernsAll(error) || !(error instanceof Error)) throw error;
-      return { index, input, text: undefined, error };
+      return { index, input, error };
     },
   );
   outcome.catch(() => undefined); // it may fail before anyone waits for it
@@ -150,7 +151,7 @@ export function isPrompt(input: unknown): input is Prompt {
 export async function allOf(outcomes: AsyncIterable<TextOutcome>): Promise<string[]> {
   const texts: string[] = [];
   for await (const outcome of outcomes) {
-    if (outcome.text === undefined) throw outcome.error;
+    if (outcome.error !== undefined) throw outcome.error;
     texts.push(outcome.text);
   }
   return texts;
