@@ -68,7 +68,10 @@ export class Seq2SeqModel extends TextModel {
     return this.#task(input, rest, () => translationPlan(this.#parts, { from, to }));
   }
 
-  /** Summarises; texts, arrays and iterables as in `translate`. T5's `summarize: ` is put before texts where the config asks for it. */
+  /**
+   * Summarises; texts, arrays and iterables as in `translate`. T5's `summarize: ` is put before texts where the config's
+   * `task_specific_params` has it; its lengths and beams there are not taken over: give them as options.
+   */
   summarize(text: Prompt, options?: GenerateOptions): Generation;
   summarize(texts: readonly Prompt[], options?: GenerateOptions): Promise<string[]>;
   summarize(

@@ -223,6 +223,7 @@ export function ggufTokenizer(spec: TokenizerSpec, rows: number): GgufTokenizer 
   const notes: string[] = [];
   const { model } = spec;
   if (model.kind !== 'bpe') refuse(spec, 'tokenizer model', model.kind, 'BPE');
+  if (spec.pieceIds !== undefined) refuse(spec, 'tokenizer', 'ids that are not those of its pieces', 'tokenizer.json');
   if (model.endOfWordSuffix !== '' || model.continuingPrefix !== '')
     refuse(spec, 'BPE', [model.continuingPrefix, model.endOfWordSuffix], 'no prefix or suffix of parts of words');
   const words = listTokens(spec, rows);

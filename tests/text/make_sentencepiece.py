@@ -10,7 +10,7 @@ import shutil
 import tempfile
 
 import sentencepiece
-from transformers import (M2M100Tokenizer, MarianTokenizer, MBart50Tokenizer, MBartTokenizer, PegasusTokenizer,
+from transformers import (M2M100Tokenizer, MarianTokenizer, MBart50Tokenizer, MBartTokenizer, NllbTokenizer, PegasusTokenizer,
                           T5Tokenizer, XLMRobertaTokenizer)
 
 from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
@@ -156,9 +156,26 @@ def others() -> None:
         vectors(name, tokenizer, by_pieces(sp, tokenizer), sp)
 
 
+def nllb() -> None:
+    """Not of sentencepiece files: tokenizer.json, whose template has the default language."""
+    path = os.path.join(HERE, '..', 'nllb')
+    shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as bare:
+        shutil.copy(os.path.join(HERE, 'm2m_100', 'sentencepiece.bpe.model'), bare)
+        tokenizer = NllbTokenizer.from_pretrained(bare, src_lang='deu_Latn', extra_special_tokens=['deu_Latn', 'eng_Latn', 'fra_Latn', 'zho_Hans'])
+    tokenizer.save_pretrained(path)
+    cases = []
+    for source in ('eng_Latn', 'fra_Latn', 'zho_Hans'):
+        tokenizer.src_lang = source
+        cases.append({'from': source, 'id': tokenizer.convert_tokens_to_ids(source), 'text': 'A model', 'ids': tokenizer('A model').input_ids})
+    with open(os.path.join(path, 'vectors.json'), 'w', encoding='utf-8') as file:
+        json.dump(cases, file, indent=1)
+
+
 if __name__ == '__main__':
     shutil.rmtree(HERE, ignore_errors=True)
     os.makedirs(HERE)
     marian()
     m2m()
     others()
+    nllb()

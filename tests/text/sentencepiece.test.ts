@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { TokenizerError, UnsupportedError, VerdantError } from '../../lib/errors.js';
+import { translationPlan } from '../../lib/tasks/languages.js';
 import { specFromFolder } from '../../lib/text/from_folder.js';
 import { readSentencePiece } from '../../lib/text/sentencepiece.js';
 import { loadTokenizer, type Tokenizer } from '../../lib/text/tokenizer.js';
@@ -13,6 +14,13 @@ interface Case {
   readonly text: string;
   readonly ids: readonly number[];
   readonly decoded: string;
+}
+
+interface NllbCase {
+  readonly from: string;
+  readonly id: number;
+  readonly text: string;
+  readonly ids: readonly number[];
 }
 
 const folder = join(import.meta.dirname, 'fixtures/spm');
@@ -82,6 +90,27 @@ describe('languages', () => {
       52,
     ]);
   });
+});
+
+describe('NLLB with tokenizer.json', () => {
+  const nllb = join(import.meta.dirname, 'fixtures/nllb');
+  const model = { config: {}, configFile: 'config.json', startId: 2, hasForced: false };
+
+  it('marks texts as the class does for each source language', () =>
+    withTokenizer(nllb, async (tokenizer) => {
+      const { languages } = tokenizer;
+      expect(languages).toMatchObject({ place: 'before', writes: 'forced', source: 'deu_Latn' });
+      const vectors = JSON.parse(readFileSync(join(nllb, 'vectors.json'), 'utf8')) as NllbCase[];
+      for (const { from, id, text, ids } of vectors) {
+        expect(languages!.ids.get(from)).toBe(id);
+        const plan = translationPlan({ ...model, tokenizer }, { from, to: 'deu_Latn' })!;
+        expect([...(await plan.encode(text))]).toEqual(ids);
+        const target = languages!.ids.get('deu_Latn')!;
+        expect([...plan.start!.ids]).toEqual([2, target]);
+        expect([...(await plan.encodeTarget(text))]).toEqual([target, ...ids.slice(1)]);
+      }
+      expect(() => translationPlan({ ...model, tokenizer }, { to: 'zh' })).toThrow(/Nearest: zho_Hans/);
+    }));
 });
 
 describe('files that cannot be used', () => {
