@@ -168,7 +168,8 @@ export class WhisperModel implements SpeechModel {
       begin = { ...begin, forced: begin.forced.map((id, i) => id ?? written.ids[i]) };
       const ids = written.ids.slice(begin.forced.length);
       const place = { offset: (seek * hop) / this.sampleRate, frames, stride };
-      const found = windowSegments(ids, this.config.firstTime, place);
+      // Where no times are asked for, those that come all the same say nothing.
+      const found = windowSegments(ids, begin.times ? this.config.firstTime : Number.POSITIVE_INFINITY, place);
       segments.push(...found.segments);
       seek += found.advance;
     }
