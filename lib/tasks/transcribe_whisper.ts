@@ -221,7 +221,9 @@ export class WhisperModel implements SpeechModel {
     const sink = new Written();
     const prompt = Int32Array.of(config.start);
     const source = { ids: new Int32Array(maxSource), features };
-    this.host.engine.submit({ prompt, options: { ...options, n: 1, signal }, sink, source });
+    // A signal of its own: the engine listens to it, and there may be many windows.
+    const own = signal === undefined ? undefined : AbortSignal.any([signal]);
+    this.host.engine.submit({ prompt, options: { ...options, n: 1, signal: own }, sink, source });
     await sink.done;
     return sink;
   }
