@@ -51,15 +51,16 @@ function flacSamples(head: Uint8Array): number | undefined {
   return total === 0 ? undefined : total;
 }
 
-/** Channels averaged; one of NaN or Infinity is an error. */
-function mono(channels: readonly Float32Array[], file: string | undefined): Float32Array {
+/** Channels averaged, what is above 0 times `positive`; a sum of NaN or Infinity is an error. */
+function mono(channels: readonly Float32Array[], positive: number, file: string | undefined): Float32Array {
   const first = channels[0]!;
-  const mixed = channels.length === 1 ? first : new Float32Array(first.length);
+  const own = channels.length === 1 && positive === 1;
+  const mixed = own ? first : new Float32Array(first.length);
   for (let i = 0; i < mixed.length; i++) {
     let sum = 0;
-    for (const channel of channels) sum += channel[i]!;
+    for (const channel of channels) sum += channel[i]! > 0 ? channel[i]! * positive : channel[i]!;
     if (!Number.isFinite(sum)) throw new InputError('a sample is no finite number', { file, name: `sample ${i}` });
-    if (channels.length > 1) mixed[i] = sum / channels.length;
+    if (!own) mixed[i] = sum / channels.length;
   }
   return mixed;
 }
@@ -68,14 +69,16 @@ function mono(channels: readonly Float32Array[], file: string | undefined): Floa
 class Collector {
   readonly #target: number;
   readonly #file: string | undefined;
+  readonly #positive: number;
   readonly #out: Float32Array[] = [];
   #rate = 0;
   #resampler: Resampler | undefined;
   /** Frames so far, at the rate of the file. */
   frames = 0;
 
-  constructor(target: number, file: string | undefined) {
+  constructor(target: number, file: string | undefined, positive = 1) {
     this.#target = target;
+    this.#positive = positive;
     this.#file = file;
   }
 
@@ -92,7 +95,7 @@ class Collector {
       throw new InputError('the audio is too long', {
         ...{ file: this.#file, expected: `at most ${maxAudioSeconds} s`, hint: 'Cut it into parts' },
       });
-    const samples = mono(channelData, this.#file);
+    const samples = mono(channelData, this.#positive, this.#file);
     if (this.#resampler === undefined) this.#out.push(samples.slice());
     else this.#resampler.push(samples, this.#out);
   }
@@ -146,8 +149,8 @@ export async function decodeFile(file: string, sampleRate: number): Promise<Floa
       throw new InputError('this is no audio file that is read here', {
         ...{ file, expected: Object.keys(decoders).join(', '), hint: 'Convert it first, to WAV or FLAC for example' },
       });
-    if (format === 'wav') checkWavHeader(head, size, file);
-    const all = new Collector(sampleRate, file);
+    const positive = format === 'wav' ? checkWavHeader(head, size, file) : 1;
+    const all = new Collector(sampleRate, file, positive);
     await decodeAll(await decoders[format](), head, next, all, file);
     const promised = format === 'flac' ? flacSamples(head) : undefined;
     if (promised !== undefined && all.frames < promised)

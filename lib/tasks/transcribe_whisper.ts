@@ -168,7 +168,8 @@ export class WhisperModel implements SpeechModel {
       begin = { ...begin, forced: begin.forced.map((id, i) => id ?? written.ids[i]) };
       const ids = written.ids.slice(begin.forced.length);
       const place = { offset: (seek * hop) / this.sampleRate, frames, stride };
-      const found = windowSegments(ids, this.config.firstTime, place);
+      // Where no times are asked for, those that come all the same say nothing.
+      const found = windowSegments(ids, begin.times ? this.config.firstTime : Number.POSITIVE_INFINITY, place);
       segments.push(...found.segments);
       seek += found.advance;
     }
@@ -220,7 +221,9 @@ export class WhisperModel implements SpeechModel {
     const sink = new Written();
     const prompt = Int32Array.of(config.start);
     const source = { ids: new Int32Array(maxSource), features };
-    this.host.engine.submit({ prompt, options: { ...options, n: 1, signal }, sink, source });
+    // A signal of its own: the engine listens to it, and there may be many windows.
+    const own = signal === undefined ? undefined : AbortSignal.any([signal]);
+    this.host.engine.submit({ prompt, options: { ...options, n: 1, signal: own }, sink, source });
     await sink.done;
     return sink;
   }

@@ -51,6 +51,13 @@ describe('readAudio', () => {
     expect(worst(float, mean, 0)).toBeLessThan(1e-7);
   });
 
+  it('scales integers by a power of two, whatever their sign', async () => {
+    const bytes = wav([[0, 0, 0, 0, 0]], 16_000);
+    for (const [i, value] of [16_384, -16_384, 32_767, -32_768, 1].entries()) bytes.writeInt16LE(value, 44 + 2 * i);
+    const found = await readAudio(file('scale.wav', bytes), { sampleRate: 16_000 });
+    expect([...found]).toEqual([0.5, -0.5, 32_767 / 32_768, -1, 1 / 32_768]);
+  });
+
   it('goes by the contents of a file, not by its name', async () => {
     const path = file('music.mp3', wav([sine(440, 0.1, 16_000)], 16_000));
     expect((await readAudio(path, { sampleRate: 16_000 })).length).toBe(1600);

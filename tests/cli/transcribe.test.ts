@@ -49,6 +49,25 @@ describe('verdant transcribe', () => {
     expect(json).toMatchObject({ file, duration: 3.1, words: expect.any(Array) });
   });
 
+  it('writes the segments of Whisper', async () => {
+    const { folder: whisper } = fixture('whisper', 'transcribe');
+    const calls = JSON.parse(readFileSync(join(whisper, 'transcripts.json'), 'utf8')) as {
+      name: string;
+      segments: { start: number; end: number; text: string }[];
+    }[];
+    const { segments } = calls.find((c) => c.name === 'long')!;
+    const args = ['transcribe', join(whisper, 'audio.wav'), '--model', whisper, '--threads', '1', '--language', 'en'];
+    const json = JSON.parse((await verdant([...args, '--json'])).stdout) as { segments: object[]; language: string };
+    expect(json.language).toBe('en');
+    expect(json.segments).toHaveLength(segments.length);
+    const { stdout } = await verdant([...args, '--timestamps']);
+    expect(stdout.startsWith(`${segments[0]!.start.toFixed(2)}\t${segments[0]!.end.toFixed(2)}\t`)).toBe(true);
+    expect((await verdant([...args, '--translate'])).code).toBe(0);
+    expect(await verdant([...args, '--beams', '4'])).toMatchObject({
+      ...{ code: 2, stdout: '', stderr: expect.stringContaining('beams') },
+    });
+  });
+
   it('says what is wrong', async () => {
     expect(await verdant(['transcribe', 'absent.wav', ...model])).toMatchObject({
       ...{ code: 1, stdout: '', stderr: expect.stringContaining('absent.wav') },
