@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { load } from '../../lib/index.js';
 import { traceModel } from '../../lib/tasks/trace.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { error } from '../support/safetensors.js';
@@ -44,6 +45,20 @@ describe.skipIf(shared === undefined)('bart-g2p-us', () => {
       });
       // The second id of the goldens is the start of text that generation forces.
       expect(best.slice(1), golden.word).toEqual(golden.greedy_ids.slice(2));
+    }
+  });
+
+  it('score() is the log-softmax of these logits', async () => {
+    await using model = await load(folder, { task: 'translate', compute: 'f32', threads: 1 });
+    for (const golden of goldens()) {
+      const written = golden.greedy_ids.slice(1);
+      const logprobs = await model.scoreTokens(golden.encoder_ids, written);
+      for (const [i, id] of written.entries()) {
+        const row = golden.logits[i]!;
+        const most = Math.max(...row);
+        const expected = row[id]! - most - Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0));
+        expect(Math.abs(logprobs[i]! - expected), `${golden.word} ${i}`).toBeLessThan(1e-3);
+      }
     }
   });
 });
