@@ -3,9 +3,11 @@ import { type WeightDType, weightDTypes } from '../lib/graph/dtype.js';
 import { randomWeight } from '../lib/graph/weight_expr.js';
 import { attentionTests, rowsTest } from '../tests/ops/attention.js';
 import { concatTests } from '../tests/ops/concat.js';
+import { convTest, convTests } from '../tests/ops/conv1d.js';
 import { activationTest, elementwiseTests, gatedTest } from '../tests/ops/elementwise.js';
 import { embedTests } from '../tests/ops/embed.js';
 import { gatherRowsTests } from '../tests/ops/gather_rows.js';
+import { groupNormTest, groupNormTests } from '../tests/ops/group_norm.js';
 import { f32, out } from '../tests/ops/inputs.js';
 import { layerNormTests } from '../tests/ops/layer_norm.js';
 import { linearTests } from '../tests/ops/linear.js';
@@ -51,4 +53,11 @@ export const timedCases: Readonly<Record<string, readonly TimedCase[]>> = {
   slice: sliceTests,
   gather_rows: gatherRowsTests,
   token_logprob: tokenLogprobTests,
+  conv1d: [
+    ...convTests,
+    convTest([16_000], { into: 1, out: 512, kernel: 10, stride: 5 }),
+    convTest([3200], { into: 512, out: 512, kernel: 3, stride: 2 }),
+    convTest([500], { into: 768, out: 768, kernel: 128, padding: 64, groups: 16, fewer: 1 }),
+  ],
+  group_norm: [...groupNormTests, groupNormTest([32_000], 512)],
 };

@@ -38,6 +38,8 @@ export type {
   Usage,
 } from './tasks/generation.js';
 export type { TextOutcome } from './tasks/in_order.js';
+
+export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
 export type { LanguageOptions } from './tasks/languages.js';
@@ -76,8 +78,8 @@ export {
   traceModel,
 } from './tasks/trace.js';
 export { type SequenceOptions, type Sequences, traceSequences } from './tasks/trace_sequences.js';
-export type { CtcModel } from './tasks/transcribe_ctc.js';
-export type { WhisperModel } from './tasks/transcribe_whisper.js';
+export { CtcModel } from './tasks/transcribe_ctc.js';
+export { WhisperModel } from './tasks/transcribe_whisper.js';
 export type { ChatMessage } from './text/chat_template.js';
 export type { Encoding, LanguageCodes, PairOptions, PairTruncation, Tokenizer } from './text/tokenizer.js';
 export type { QuantizeType } from './weights/quantize_rules.js';

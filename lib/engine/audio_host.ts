@@ -1,4 +1,5 @@
-import { AbortError, DisposedError } from '../errors.js';
+import { freemem } from 'node:os';
+import { AbortError, DisposedError, OutOfMemoryError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
 import { type AudioBuilder, levelRows } from '../layers/audio.js';
@@ -6,6 +7,7 @@ import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltAudio } from './build.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
+import { ProgramCache } from './program_cache.js';
 
 export interface AudioHostOptions extends DeviceOptions {
   /** Samples of a step: as many waiting clips run together as fit, a longer one alone. Default 480 000, half a minute. */
@@ -44,6 +46,13 @@ export function packAudioStep(
   return { dims, inputs, starts: bounds.at(-1)! };
 }
 
+/** Bytes that a step of one clip needs at least: what one convolution reads and what it makes. */
+function stepBytes(built: BuiltAudio, samples: number): number {
+  const rows = levelRows(built.builder.convolutions, samples);
+  const floats = built.config.nums('conv_dim').map((width, i) => rows[i + 1]! * width);
+  return 4 * Math.max(...floats.map((n, i) => n + (i === 0 ? Math.max(samples, n) : floats[i - 1]!)));
+}
+
 /** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
 export function audioProgram(
   built: BuiltAudio,
@@ -60,6 +69,8 @@ export class AudioHost {
   readonly built: BuiltAudio;
   readonly model: DeviceModel;
   readonly #executable: Executable;
+  readonly #shown: ProgramCache;
+  readonly #compute: string | undefined;
   readonly #stepSamples: number;
   #waiting: Job[] = [];
   #running = false;
@@ -69,6 +80,8 @@ export class AudioHost {
     this.built = built;
     this.model = model;
     this.#executable = executable;
+    this.#shown = new ProgramCache(model);
+    this.#compute = options.compute;
     this.#stepSamples = options.stepSamples ?? 480_000;
   }
 
@@ -87,6 +100,32 @@ export class AudioHost {
       this.#running = true;
       setImmediate(() => void this.#pump());
     });
+  }
+
+  /** One clip by itself, with any outputs of the graph, attention maps too. */
+  async alone(
+    outputs: readonly string[],
+    samples: Float32Array,
+  ): Promise<{ readonly frames: number; readonly outputs: AudioResult }> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    const { builder } = this.built;
+    // A value with two names (last_hidden_state, the last of hidden_states) is given once.
+    const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
+    const once = [...names.values()];
+    const program = await this.#shown.get(once.join(' '), () => audioProgram(this.built, once, this.#compute));
+    const { dims, inputs } = packAudioStep(builder, [samples]);
+    const frames = dims.rows!;
+    const sizes: Record<string, number> = { ...dims, keys: frames };
+    const floats = once.map((name) =>
+      builder.graph.outputs.get(name)!.dims.reduce((n, d) => n * (d.size ?? sizes[d.name]!), 1),
+    );
+    this.#checkMemory(
+      samples.length,
+      floats.reduce((sum, n) => sum + 4 * n, 0),
+    );
+    const made = (await program.run(sizes, inputs)).outputs as Record<string, Float32Array>;
+    const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!]!;
+    return { frames, outputs: Object.fromEntries(outputs.map((name) => [name, given(name)])) };
   }
 
   async dispose(): Promise<void> {
@@ -128,7 +167,19 @@ export class AudioHost {
     return batch;
   }
 
+  /** Memory that is asked for and not there would end the process, not the call. */
+  #checkMemory(samples: number, outputBytes = 0): void {
+    const expected = stepBytes(this.built, samples) + outputBytes;
+    const found = freemem() + this.#executable.profile().arenaBytes;
+    if (expected <= found) return;
+    throw new OutOfMemoryError('the audio is too long to be heard at once', {
+      ...{ name: 'input', expected: `${expected} bytes for ${samples} samples`, found: `${found} bytes` },
+      hint: 'Hear it in smaller chunks',
+    });
+  }
+
   async #run(batch: readonly Job[]): Promise<void> {
+    this.#checkMemory(batch.reduce((n, job) => n + job.samples.length, 0));
     const { dims, inputs, starts } = packAudioStep(
       this.built.builder,
       batch.map((job) => job.samples),

@@ -51,7 +51,7 @@ export class TextReader {
   readonly #built: BuiltSeq2Seq;
   readonly #executable: Executable;
   readonly #stepRows: number;
-  readonly #show: (outputs: readonly string[]) => Promise<Executable>;
+  readonly #show: (outputs: readonly string[]) => Pick<Executable, 'run'>;
 
   /** `show`: the program that gives these outputs besides. */
   constructor(
@@ -59,7 +59,7 @@ export class TextReader {
     executable: Executable,
     blocks: KvBlocks,
     stepRows: number,
-    show: (outputs: readonly string[]) => Promise<Executable>,
+    show: (outputs: readonly string[]) => Pick<Executable, 'run'>,
   ) {
     this.#show = show;
     this.#built = built;
@@ -94,7 +94,7 @@ export class TextReader {
   }
 
   async #step(texts: readonly SourceText[], outputs: readonly string[] = []): Promise<Record<string, Float32Array>> {
-    const executable = outputs.length === 0 ? this.#executable : await this.#show(outputs);
+    const executable = outputs.length === 0 ? this.#executable : this.#show(outputs);
     for (const text of texts) text.table.write(0, text.ids.length);
     const { dims, inputs } = packEncoderStep(this.#built.builder.encoder, texts);
     const rows = dims.rows!;

@@ -215,7 +215,7 @@ export class EncoderHost {
     // A value with two names (last_hidden_state, the last of hidden_states) is given once.
     const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
     const once = [...names.values()];
-    const program = await this.#shown.get(once.join(' '), () => encoderProgram(this.built, once, this.#compute));
+    const program = this.#shown.get(once.join(' '), () => encoderProgram(this.built, once, this.#compute));
     const { dims, inputs } = packEncoderStep(builder, [sequence]);
     const sizes = { ...dims, keys: sequence.ids.length, ...more?.dims };
     const { outputs: made } = await program.run(sizes, { ...inputs, ...more?.inputs });

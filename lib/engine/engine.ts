@@ -2,8 +2,8 @@ import { AbortError, DisposedError, NumericError } from '../errors.js';
 import { type SampleRow, SampleTables } from '../generation/tables.js';
 import type { Executable } from '../runtime/executable.js';
 import type { StepResult } from '../runtime/native.js';
-import { checkRequest, commonPrefix, forkBlocks, forkFrom, processLogits, sequencesOf } from './admission.js';
-import { BeamJob, tellBeams } from './beams.js';
+import { checkRequest, forkFrom, processLogits, sequencesOf } from './admission.js';
+import { type BeamJob, tellBeams } from './beams.js';
 import type { BuiltDecoder } from './build.js';
 import { addTexts, type TextReader } from './encode_texts.js';
 import { type BlockCopy, blocksFor, type KvBlocks } from './kv_blocks.js';
@@ -12,6 +12,7 @@ import { ProbeStep } from './probe_step.js';
 import type { ProbeSpec } from './probes.js';
 import { planStep, type Share, stepsPerCall } from './scheduler.js';
 import { type FinishReason, type GenerationRequest, type SampledToken, Sequence, sampledToken } from './sequence.js';
+import { startSequence } from './start_sequence.js';
 import { packStep, type StepArrays } from './step_inputs.js';
 
 export interface EngineLimits {
@@ -33,7 +34,7 @@ const callTarget = 20;
 /** The programs that the engine drives; all but the step are made when the first request needs them. */
 export interface EnginePrograms {
   /** The step, or with `logits` the one that gives them, with `probe` in it. */
-  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable>;
+  program(logits: boolean, probe: ProbeSpec | undefined): Promise<Pick<Executable, 'run'>>;
   sampler(): Promise<Executable>;
   /** Columns of what changes a value. */
   probeWidth(name: string): number;
@@ -160,7 +161,7 @@ export class Engine {
     this.#starved = false;
     for (let request = this.#waiting[0]; request !== undefined; request = this.#waiting[0]) {
       if (this.#slots + sequencesOf(request) > this.#limits.sequences) return;
-      const sequence = this.#start(request);
+      const sequence = startSequence(request, this.#built, this.pool, this.#programs.reader);
       this.#starved = sequence === undefined;
       if (sequence === undefined) return;
       this.#waiting.shift();
@@ -172,44 +173,6 @@ export class Engine {
   get #slots(): number {
     const of = (s: Sequence): number => (s.beams === undefined ? s.samples : s.index > 0 ? 0 : sequencesOf(s.request));
     return this.#running.reduce((n, s) => n + of(s), 0);
-  }
-
-  /** Room for all completions in full, or nothing; the others fork from the first once the prompt is in. */
-  #start(request: GenerationRequest): Sequence | undefined {
-    const total = request.prompt.length + request.options.maxTokens;
-    const ids = Array.from(request.prompt);
-    const extra = forkBlocks(request, this.#built.builder.ropeSwitch);
-    const kept = request.retained;
-    const signature = request.probe?.signature ?? '';
-    let cached = 0;
-    let table = kept?.table;
-    if (kept !== undefined && table !== undefined) {
-      cached = commonPrefix(kept, ids, this.#built.ropeLimit, signature);
-      table.truncate(cached);
-      kept.ids.length = cached;
-      Object.assign(kept, { busy: true, signature });
-      if (!this.pool.claim(table, total, cached, extra)) {
-        table.truncate(cached);
-        kept.busy = false;
-        return undefined;
-      }
-    } else {
-      table = this.pool.open(total, extra);
-      if (table === undefined) return undefined;
-      if (kept !== undefined) Object.assign(kept, { table, ids: [], busy: true, signature });
-    }
-    const sequence = new Sequence(request, 0, table, ids, cached);
-    if (request.source !== undefined) {
-      sequence.text = this.#programs.reader?.open(request.source);
-      if (sequence.text === undefined) {
-        this.blocks.unpromise(extra);
-        table.close();
-        return undefined;
-      }
-    }
-    if (request.options.beams === undefined) sequence.spare = extra;
-    else sequence.beams = new BeamJob(request, sequence, this.blocks, extra);
-    return sequence;
   }
 
   async #step(): Promise<void> {

@@ -7,7 +7,7 @@ import { KvBlocks } from './kv_blocks.js';
 import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { type ProbeSpec, Probes } from './probes.js';
-import { ProgramCache } from './program_cache.js';
+import { ProgramCache, type Runner } from './program_cache.js';
 import { outputProgram, probedProgram, samplerProgram, stepProgram } from './programs.js';
 
 export interface HostOptions extends MemoryOptions, DeviceOptions {
@@ -82,7 +82,7 @@ export class DecoderHost {
     try {
       const encode = whole === undefined ? undefined : await model.compile(encodeProgram(whole, options.compute));
       const shown = new ProgramCache(model);
-      const show = (outputs: readonly string[]): Promise<Executable> =>
+      const show = (outputs: readonly string[]): Runner =>
         shown.get(outputs.join(' '), () => encodeProgram(whole!, options.compute, outputs));
       const reader = encode === undefined ? undefined : new TextReader(whole!, encode, texts!, limits.stepRows, show);
       return new DecoderHost(built, plan, model, executable, limits, options.compute, reader);
@@ -99,7 +99,7 @@ export class DecoderHost {
   }
 
   /** The step, or the program that gives `outputs`, with what `spec` shows and changes. */
-  probed(outputs: readonly string[] | undefined, spec: ProbeSpec): Promise<Executable> {
+  probed(outputs: readonly string[] | undefined, spec: ProbeSpec): Runner {
     const name = [outputs?.join(' ') ?? 'step', '+', ...spec.shown, ...spec.changed.map((c) => `~${c}`)].join(' ');
     return this.#probed.get(name, () => probedProgram(this.built, this.#probes, outputs, spec, this.compute));
   }
@@ -109,7 +109,7 @@ export class DecoderHost {
     await this.model.dispose();
   }
 
-  async #stepProgram(logits: boolean, probe: ProbeSpec | undefined): Promise<Executable> {
+  async #stepProgram(logits: boolean, probe: ProbeSpec | undefined): Promise<Pick<Executable, 'run'>> {
     if (probe !== undefined) return this.probed(logits ? ['logits'] : undefined, probe);
     return logits ? this.program(['logits']) : this.step;
   }

@@ -1,4 +1,5 @@
 /** Compositions that models share, and what a model function of your own works with. */
+export { AudioBuilder, type Convolution, levelRows, receptiveField } from './audio.js';
 export { type CacheGroup, DecoderBuilder, pageTokens } from './decoder.js';
 export { type ExpertsOptions, mixtureOfExperts } from './experts.js';
 export { type HeadOptions, languageHead, type TokenTables, tokenTables } from './language_head.js';

@@ -38,7 +38,7 @@ export interface TraceRequest {
 /** The inside of one side of a model while it reads. */
 export interface TracedText {
   readonly ids: Int32Array;
-  /** As the vocabulary spells them; undefined without a tokenizer. */
+  /** As the vocabulary spells them; undefined without a tokenizer, and for what Marian reads with a vocabulary of its own. */
   readonly tokens: readonly string[] | undefined;
   /** By layer: (heads, rows, rows), zeros where a row does not look. */
   readonly attentions: ReadonlyMap<number, TraceTensor>;

@@ -19,6 +19,11 @@ import { runWhole } from './whole.js';
 
 const names = [...traceNames, 'target', 'crossAttentions', 'encoderAttentions', 'encoderHiddenStates'];
 
+/** Whether ids of what is read and what is written differ in meaning (Marian). */
+export function twoVocabularies({ config }: BuiltSeq2Seq): boolean {
+  return config.modelType === 'marian' && !config.bool('share_encoder_decoder_embeddings');
+}
+
 /** Room for a text, waiting for it if need be. */
 export async function leaseText(host: DecoderHost, ids: Int32Array, signal?: AbortSignal): Promise<SourceText> {
   const reader = host.reader!;
@@ -75,7 +80,7 @@ export async function traceTexts(
       crossAttentions: written.collect('cross_attentions', made, mapsTensor(n, m, heads)),
       source: {
         ids: source,
-        tokens: tokensOf(tokenizer, source),
+        tokens: twoVocabularies(built) ? undefined : tokensOf(tokenizer, source),
         hiddenStates: read.collect('hidden_states', seen, rowsTensor(m)),
         attentions: read.collect('attentions', seen, mapsTensor(m, m, heads)),
       },

@@ -76,12 +76,13 @@ const known = [
 ];
 
 /** The models that come with Verdant: each in models/verdant-NAME, with a card. */
-export const builtInModels = ['tiny', 'numbers'] as const;
+export const builtInModels = ['tiny', 'numbers', 'senses', 'tones'] as const;
 export type BuiltInModel = (typeof builtInModels)[number];
 
 /**
  * Folder of a model that comes with Verdant: 'tiny' (default) tells stories and chats, 'numbers' writes numbers as words and
- * back (T5). Throws an OptionError for other names.
+ * back (T5), 'senses' tells what "mole" means (BERT), 'tones' hears letters in tones (Wav2Vec2). Throws an OptionError for
+ * other names.
  */
 export function builtInModel(name: BuiltInModel = 'tiny'): string {
   if (!builtInModels.includes(name))

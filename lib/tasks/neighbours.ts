@@ -31,9 +31,11 @@ export interface Neighbour {
 export interface TokenSpace {
   readonly table: TokenTable;
   readonly tokenizer: Tokenizer | undefined;
+  /** Whether the tokenizer spells the ids of this table; default true. */
+  readonly spells?: boolean;
 }
 
-async function idOf({ table, tokenizer }: TokenSpace, token: Token, name: string): Promise<number> {
+async function idOf({ table, tokenizer, spells = true }: TokenSpace, token: Token, name: string): Promise<number> {
   if (typeof token === 'number') {
     checkIds([token], table.vocab, name);
     return token;
@@ -47,7 +49,7 @@ async function idOf({ table, tokenizer }: TokenSpace, token: Token, name: string
   throw new InputError(`${name} must be one token`, {
     name,
     expected: 'one token',
-    found: Array.from(ids, (id) => tokenizer.idToToken(id)),
+    found: spells ? Array.from(ids, (id) => tokenizer.idToToken(id)) : `${ids.length} tokens`,
     hint: 'Write a space before a word in the middle of a text, or give an id',
   });
 }
@@ -96,7 +98,8 @@ export async function neighboursOf(
   options: NeighbourOptions,
 ): Promise<Neighbour[]> {
   checkObject('options', options, ['count']);
-  const { table, tokenizer } = space;
+  const { table } = space;
+  const tokenizer = space.spells === false ? undefined : space.tokenizer;
   const { count = 10 } = options;
   const most = Math.min(1000, table.vocab);
   if (!Number.isInteger(count) || count < 1 || count > most)

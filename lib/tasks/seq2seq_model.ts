@@ -8,7 +8,7 @@ import { checkObject } from './arguments.js';
 import type { Generation } from './generation.js';
 import { allOf, checkTexts, inOrder, isPrompt, type TextOutcome } from './in_order.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
-import { leaseText, traceTexts } from './inspect_seq2seq.js';
+import { leaseText, traceTexts, twoVocabularies } from './inspect_seq2seq.js';
 import { type LanguageOptions, type PlanModel, summaryPlan, type TextPlan, translationPlan } from './languages.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import type { TokenSpace } from './neighbours.js';
@@ -109,8 +109,7 @@ export class Seq2SeqModel extends TextModel {
       this.tokenizer?.languages !== undefined || languages.from !== undefined || languages.to !== undefined;
     const plan = marked ? translationPlan(this.#parts, languages) : undefined;
     const read = await this.#source(source, plan);
-    const encode = (text: string): Promise<Int32Array> =>
-      plan?.encodeTarget(text) ?? this.encode(text, true, { target: true });
+    const encode = (text: string): Promise<Int32Array> => plan?.encodeTarget(text) ?? this.encode(text, true, true);
     const written = typeof target === 'string' ? await encode(target) : Int32Array.from(target);
     checkIds(written, this.whole.vocabSize, 'target');
     const start = plan?.start?.ids[0] ?? (this.#start.ids[0] as number);
@@ -161,15 +160,15 @@ export class Seq2SeqModel extends TextModel {
     }
   }
 
-  /** @internal Embeddings are those of what it reads. */
+  /** @internal Embeddings are those of what it reads, whose ids spell other words where each side has a vocabulary. */
   protected override space(): TokenSpace {
-    return super.space(this.whole.builder.encoder.graph);
+    return { ...super.space(this.whole.builder.encoder.graph), spells: !twoVocabularies(this.whole) };
   }
 
   /** The ids that the decoder begins with, then those given. */
   async #target(target: Prompt | undefined): Promise<Int32Array> {
     if (target === undefined) return this.#start.ids;
-    const given = typeof target === 'string' ? await this.encode(target, false, { target: true }) : target;
+    const given = typeof target === 'string' ? await this.encode(target, false, true) : target;
     checkIds(given, this.whole.vocabSize, 'target');
     const ids = Int32Array.from([...this.#start.ids, ...given]);
     if (ids.length <= this.maxContext) return ids;

@@ -217,8 +217,8 @@ export class TextModel {
     return this.dispose();
   }
 
-  /** @internal Ids of a prompt, checked; text goes through the tokenizer with its usual special tokens. */
-  async encode(prompt: Prompt, addSpecial = true, more: { readonly target?: boolean } = {}): Promise<Int32Array> {
+  /** @internal Ids of a prompt, checked; text goes through the tokenizer with its usual special tokens; `target`: as what is written. */
+  async encode(prompt: Prompt, addSpecial = true, target = false): Promise<Int32Array> {
     if (typeof prompt !== 'string') {
       checkIds(prompt, this.host.built.vocabSize, 'prompt');
       return Int32Array.from(prompt);
@@ -228,7 +228,7 @@ export class TextModel {
         file: this.checkpoint.path,
         hint: 'Give token ids instead of text',
       });
-    return this.tokenizer.encode(prompt, { addSpecial, ...more });
+    return this.tokenizer.encode(prompt, { addSpecial, target });
   }
 
   /** @internal */
@@ -274,7 +274,7 @@ export class TextModel {
       const resolved = cut ? { ...found, maxTokens: Math.max(1, found.maxTokens - 1) } : found;
       const probe = resolveProbe(options, this.host.built);
       // Here, so that what may go wrong with it is this request's own.
-      if (probe !== undefined) await this.host.probed(undefined, specOf(probe));
+      if (probe !== undefined) await this.host.probed(undefined, specOf(probe)).ready();
       const n = resolved.n;
       const hasText = (id: number): boolean => this.tokenizer?.idToToken(id) !== undefined;
       generation.begin({

@@ -6,6 +6,7 @@ import { receptiveField } from '../layers/audio.js';
 import { type CtcVocab, renderCtc } from '../text/ctc_vocab.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
+import { type AudioTrace, type AudioTraceRequest, checkAudioTrace, traceClip } from './inspect_audio.js';
 import type { CtcOptions, SpeechModel, Transcription } from './speech.js';
 
 /** How the waveform is prepared: preprocessor_config.json. */
@@ -17,6 +18,8 @@ export interface AudioPreparation {
 
 /** Tokens of a frame that the beams try. */
 const candidates = 32;
+/** Inputs of a list that are read and heard at the same time. */
+const atOnce = 16;
 /** Milliseconds on the event loop before others have their turn. */
 const slice = 4;
 
@@ -102,13 +105,29 @@ export class CtcModel implements SpeechModel {
     // The first failure ends the call; the others are stopped with it.
     const stop = new AbortController();
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+    const found: Transcription[] = [];
+    let next = 0;
+    const work = async (): Promise<void> => {
+      for (let i = next++; i < input.length; i = next++)
+        found[i] = await this.#one((input as readonly AudioInput[])[i]!, { ...options, signal }, plan);
+    };
     try {
-      return await Promise.all(
-        (input as readonly AudioInput[]).map((one) => this.#one(one, { ...options, signal }, plan)),
-      );
+      await Promise.all(Array.from({ length: Math.min(atOnce, input.length) }, work));
+      return found;
     } finally {
       stop.abort();
     }
+  }
+
+  /**
+   * Looks inside while one clip runs as a whole: attention maps, hidden states, logits. Throws as `transcribe` does.
+   */
+  async trace(input: AudioInput, request: AudioTraceRequest): Promise<AudioTrace> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    checkAudioTrace(request);
+    const samples = await this.#read(input, undefined);
+    const clip = this.#normalize ? await normalized(samples) : samples;
+    return traceClip(this.host, clip, request, this.#field.stride / this.sampleRate);
   }
 
   async dispose(): Promise<void> {
@@ -121,15 +140,19 @@ export class CtcModel implements SpeechModel {
     return this.dispose();
   }
 
+  async #read(input: AudioInput, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const samples = await readAudio(input, { sampleRate: this.sampleRate, signal });
+    if (samples.length >= this.#field.samples) return samples;
+    throw new InputError('the audio is shorter than one frame hears', {
+      name: 'input',
+      expected: `at least ${this.#field.samples} samples at ${this.sampleRate} Hz`,
+      found: samples.length,
+    });
+  }
+
   async #one(input: AudioInput, options: CtcOptions, plan: { chunk: number; stride: number }): Promise<Transcription> {
     const { signal, beams = 1 } = options;
-    const samples = await readAudio(input, { sampleRate: this.sampleRate, signal });
-    if (samples.length < this.#field.samples)
-      throw new InputError('the audio is shorter than one frame hears', {
-        name: 'input',
-        expected: `at least ${this.#field.samples} samples at ${this.sampleRate} Hz`,
-        found: samples.length,
-      });
+    const samples = await this.#read(input, signal);
     const { vocabSize: vocab } = this.host.built;
     const { blank } = this.vocab;
     const decoder = beams === 1 ? new CtcGreedy(vocab, blank) : new CtcBeamSearch({ vocab, blank, beams, candidates });

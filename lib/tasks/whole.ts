@@ -75,7 +75,7 @@ export async function walkWhole(
   const changed = [...(options.changes?.keys() ?? [])].sort();
   const executable =
     options.single === true || options.variable === true || changed.length > 0
-      ? await host.probed(options.outputs, { shown: [], changed })
+      ? host.probed(options.outputs, { shown: [], changed })
       : await host.program(options.outputs);
   const chunk = options.single === true ? ids.length : (options.chunk ?? 512);
   const from = options.logitsFrom ?? 0;

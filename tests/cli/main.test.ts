@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { root, temporaryFolder, verdant } from './cli.js';
 
-const commands = ['run', 'chat', 'inspect', 'graph', 'trace', 'quantize', 'tour', 'bench', 'pull', 'doctor'];
+const commands = ['run', 'chat', 'inspect', 'graph', 'trace', 'lens', 'quantize', 'tour', 'bench', 'pull', 'doctor'];
 
 describe('verdant', () => {
   it('prints its version', async () => {

@@ -49,6 +49,21 @@ describe('verdant trace', () => {
     expect(readdirSync(folder).sort()).toEqual(['ids', 'out']);
   });
 
+  it('takes in waveforms', async () => {
+    const f = fixture('speech', 'wav2vec2_layer');
+    const out = join(temporaryFolder(), 'out');
+    const args = ['trace', f.folder, '--inputs', join(f.folder, 'inputs.safetensors'), '--out', out, '--threads', '1'];
+    expect(await verdant(args)).toMatchObject({ code: 0, stdout: '', stderr: '' });
+    const traced = await readTensors(out);
+    for (const [output, { shape, data }] of await readTensors(join(f.folder, 'expected.safetensors'))) {
+      expect(traced.get(output)!.shape, output).toEqual(shape);
+      expect(error(traced.get(output)!.data, data), output).toBeLessThan(1e-4);
+    }
+    expect(await verdant([...args, '--max-new-tokens', '3'])).toMatchObject({ code: 1, stdout: '' });
+    const text = await verdant(['trace', llama, '--inputs', join(f.folder, 'inputs.safetensors'), '--out', out]);
+    expect(text).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('inputValues') });
+  });
+
   it('writes sequences and scores of beams of an encoder-decoder', async () => {
     const seq2seq = fixture('seq2seq', 't5_gated');
     const folder = temporaryFolder();

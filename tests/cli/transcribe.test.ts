@@ -1,10 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wav } from '../audio/wav.js';
 import { fixture } from '../support/fixtures.js';
 import { readTensors } from '../support/safetensors.js';
-import { temporaryFolder, verdant } from './cli.js';
+import { verdant } from './cli.js';
 
 const { folder } = fixture('speech', 'wav2vec2_layer');
 const expected = JSON.parse(readFileSync(join(folder, 'transcripts.json'), 'utf8')) as {
@@ -18,9 +19,11 @@ describe('verdant transcribe', () => {
   const model = ['--model', folder, '--threads', '1'];
   beforeAll(async () => {
     const audio = (await readTensors(join(folder, 'audio.safetensors'))).get('audio')!;
-    file = join(temporaryFolder(), 'speech.wav');
+    file = join(mkdtempSync(join(tmpdir(), 'verdant-transcribe-')), 'speech.wav');
     writeFileSync(file, wav([Float32Array.from(audio.data)], 2000, { float: true }));
   });
+
+  afterAll(() => rmSync(dirname(file), { recursive: true }));
 
   it('writes the text that transformers gives', async () => {
     expect(await verdant(['transcribe', file, ...model])).toEqual({
@@ -40,7 +43,7 @@ describe('verdant transcribe', () => {
       .trimEnd()
       .split('\n')
       .map((line) => line.split('\t'));
-    expect(rows.map((row) => row[3]!.toUpperCase())).toEqual(expected.words.map((w) => w.text));
+    expect(rows.map((row) => row[3]!.toUpperCase())).toEqual(expected.words.map((w) => w.text.toUpperCase()));
     expect(rows.map((row) => row[0])).toEqual(expected.words.map((w) => (w.begin / 100).toFixed(2)));
     const json = JSON.parse((await verdant(['transcribe', file, ...model, '--json', '--beams', '4'])).stdout) as object;
     expect(json).toMatchObject({ file, duration: 3.1, words: expect.any(Array) });

@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { packAudioStep } from '../../lib/engine/audio_host.js';
+import { AudioHost, packAudioStep } from '../../lib/engine/audio_host.js';
 import { type BuiltAudio, buildAudio } from '../../lib/engine/build.js';
 import { lower } from '../../lib/graph/lower.js';
 import type { WeightSource } from '../../lib/layers/weights.js';
@@ -13,6 +13,7 @@ import { type AudioTraceInputs, traceAudio } from '../../lib/tasks/trace_audio.j
 import type { TraceTensor } from '../../lib/tasks/trace_inputs.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { readConfig } from '../../lib/weights/config.js';
+import { randomSource } from '../../lib/weights/random_source.js';
 import { checkpointSource } from '../../lib/weights/source.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { expectSameBits } from '../support/compare.js';
@@ -158,6 +159,23 @@ describe('configs that are refused by name', () => {
     const more = { ...source, names: [...source.names, 'wav2vec2.encoder.layers.7.layer_norm.weight'] };
     expect(() => build(config, more)).toThrow(expect.objectContaining({ code: 'ERR_TENSOR_UNUSED' }));
   });
+});
+
+it('audio that needs more memory than there is is refused before it is heard', async () => {
+  const config = {
+    ...{ architectures: ['Wav2Vec2ForCTC'], model_type: 'wav2vec2', hidden_size: 8, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 1, intermediate_size: 8, num_conv_pos_embeddings: 4, num_conv_pos_embedding_groups: 2 },
+    ...{ conv_dim: [65_536, 4], conv_kernel: [10, 3], conv_stride: [5, 2] },
+  };
+  const host = await AudioHost.open(build(config, randomSource('f32', 1, [])), ['logits'], { threads: 1 });
+  try {
+    // 3.84 million rows of 65 536 floats: a terabyte.
+    const heard = host.run(new Float32Array(1200 * 16_000));
+    await expect(heard).rejects.toMatchObject({ code: 'ERR_OUT_OF_MEMORY', message: expect.stringContaining('chunk') });
+    expect((await host.run(new Float32Array(400))).logits!.length).toBe(39 * 32);
+  } finally {
+    await host.dispose();
+  }
 });
 
 describe('trace refuses', () => {

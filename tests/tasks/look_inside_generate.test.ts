@@ -197,3 +197,36 @@ describe('sessions and errors', () => {
     expect((error as Error).message).toMatch(message);
   });
 });
+
+describe('many kinds of requests', () => {
+  it('more programs than are kept ready, at once, and with beams', async () => {
+    const model = await randomModel({ config: { ...tinyConfig, num_hidden_layers: 3 } });
+    const prompt = promptOf(20);
+    const options: GenerateOptions = { greedy: true, maxTokens: 4, ignoreEos: true };
+    const kinds = Array.from({ length: 40 }, (_, i): GenerateOptions => {
+      const bits = [0, 1, 2, 3].filter((b) => (i + 1) & (1 << b));
+      if (i >= 15) return { ...options, maskHeads: bits.slice(0, 1).map((b) => ({ layer: b % 3, heads: [i % 2] })) };
+      return { ...options, trace: { hiddenStates: bits } };
+    });
+    const alone = [];
+    for (const kind of kinds) alone.push((await model.generate(prompt, kind).result()).ids);
+    const together = await Promise.all(kinds.map((kind) => model.generate(prompt, kind).result()));
+    expect(together.map((r) => r.ids)).toEqual(alone);
+    const traces = await Promise.all(
+      Array.from({ length: 40 }, (_, i) =>
+        model.trace(prompt, { hiddenStates: [i % 4], attentions: [i % 3], heads: [i % 2] }),
+      ),
+    );
+    expect(traces.map((t) => [...t.hiddenStates.keys()])).toEqual(traces.map((_, i) => [i % 4]));
+
+    const steer = [{ layer: 1, vector: noise(32, 2) }];
+    const [beams, same, plain] = await Promise.all([
+      model.generate(prompt, { ...options, numBeams: 3, steer }).result(),
+      model.generate(prompt, { ...options, numBeams: 3, steer: [{ layer: 1, vector: new Float32Array(32) }] }).result(),
+      model.generate(prompt, { ...options, numBeams: 3 }).result(),
+    ]);
+    expect(same.ids).toEqual(plain.ids);
+    expect(beams.ids).not.toEqual(plain.ids);
+    await model.dispose();
+  });
+});

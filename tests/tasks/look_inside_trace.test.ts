@@ -1,4 +1,6 @@
 /** `trace()` of loaded models of every kind, against what Hugging Face transformers gives. */
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { InputError, OptionError } from '../../lib/errors.js';
@@ -177,4 +179,24 @@ describe.each(['marian', 'pegasus', 't5_gated', 'mt5'])('encoder-decoder %s', (n
     expect(error(blind.logits!.data, trace.logits!.data)).toBeGreaterThan(1e-3);
     await model.dispose();
   });
+});
+
+it('texts of a model with a vocabulary for each side', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'verdant-look-'));
+  const { folder: model } = fixture('seq2seq', 'marian_two_vocabs');
+  const words = join(import.meta.dirname, '../text/fixtures/spm/marian_separate');
+  for (const from of [words, model])
+    for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
+  const marian = await load(folder);
+  const { text, ids } = JSON.parse(readFileSync(join(words, 'target_vectors.json'), 'utf8'))[1];
+  expect(ids.length).toBeGreaterThan(3);
+  const trace = await marian.trace('a text', { target: text, crossAttentions: [0], heads: [0] });
+  // The vectors end with </s>.
+  expect([...trace.ids.subarray(1)]).toEqual(ids.slice(0, -1));
+  expect(trace.tokens).toEqual(Array.from(trace.ids, (id) => marian.tokenizer!.idToToken(id) ?? ''));
+  expect(trace.source!.tokens).toBeUndefined();
+  const near = await marian.neighbours(trace.source!.ids[0]!, { count: 2 });
+  expect(near.map((n) => n.token)).toEqual([undefined, undefined]);
+  await marian.dispose();
+  rmSync(folder, { recursive: true });
 });

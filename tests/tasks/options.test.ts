@@ -58,6 +58,9 @@ const effects: Effect[] = [
   ['xtc', sampled, { probability: 1, threshold: 0.0001 }, differ],
   ['mirostat', { ...base, temperature: 1, seed: 5 }, { tau: 0.5, eta: 0.9 }, differ],
   ['logitBias', base, { 77: 100 }, (a) => a.every((id) => id === 77)],
+  ['steer', base, [{ layer: 1, vector: Array.from({ length: 64 }, (_, i) => Math.cos(i)), scale: 3 }], differ],
+  ['maskHeads', base, [{ layer: 0, heads: [0, 1] }], differ],
+  ['trace', base, { attentions: true, prompt: true }, equal],
   [
     'logitsProcessor',
     base,

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type CtcOptions, load, type SpeechModel, type Transcription } from '../../lib/index.js';
+import { type CtcModel, type CtcOptions, load, type SpeechModel, type Transcription } from '../../lib/index.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { writeSafetensors } from '../../lib/weights/write_safetensors.js';
 import { wav } from '../audio/wav.js';
 import { fixture } from '../support/fixtures.js';
 import { Random } from '../support/random.js';
-import { readTensors } from '../support/safetensors.js';
+import { error, readTensors } from '../support/safetensors.js';
 
 /** What transformers makes of a fixture's audio. */
 interface Expected {
@@ -217,6 +217,47 @@ describe('transcribe', () => {
     await other.dispose();
     await other.dispose();
     expect(await codeOf(other.transcribe(samples))).toBe('ERR_DISPOSED');
+  });
+});
+
+describe('trace', () => {
+  it('gives what verdant trace gives of the prepared waveform', async () => {
+    const folder = folderOf('wav2vec2_layer');
+    const expected = await readTensors(join(folder, 'expected.safetensors'));
+    const inputs = await readTensors(join(folder, 'inputs.safetensors'));
+    const temp = await mkdtemp(join(tmpdir(), 'verdant-inspect-'));
+    await cp(folder, temp, { recursive: true });
+    await writeFile(
+      join(temp, 'preprocessor_config.json'),
+      JSON.stringify({ do_normalize: false, sampling_rate: rate }),
+    );
+    const model = (await load(temp, { task: 'transcribe', threads: 1, compute: 'f32' })) as CtcModel;
+    try {
+      const { shape, data } = inputs.get('input_values')!;
+      const clip = Float32Array.from(data.subarray(0, shape[1])); // the first row has no padding
+      const found = await model.trace(clip, { attentions: [1], hiddenStates: true, heads: [1] });
+      const frames = found.times.length;
+      expect(found.times[3]).toBeCloseTo((3 * 20) / rate, 12);
+      const near = (name: string, made: Float32Array, from: number): void => {
+        const all = expected.get(name)!.data;
+        expect(error(made, all.subarray(from, from + made.length)), name).toBeLessThan(1e-4);
+      };
+      near('logits', found.logits!.data, 0);
+      expect([...found.hiddenStates.keys()]).toEqual([0, 1, 2]);
+      for (const [i, tensor] of found.hiddenStates) near(`hidden_states.${i}`, tensor.data, 0);
+      expect(found.attentions.get(1)!.shape).toEqual([1, frames, frames]);
+      near('attentions.1', found.attentions.get(1)!.data, frames * frames);
+      expect(await codeOf(model.trace(clip, { logits: false }))).toBe('ERR_OPTION');
+      expect(await codeOf(model.trace(clip, { attentions: [2] }))).toBe('ERR_OPTION');
+      expect(await codeOf(model.trace(clip, { steer: [] } as object))).toBe('ERR_OPTION');
+      expect(await codeOf(model.trace(new Float32Array(3), {}))).toBe('ERR_INPUT');
+      // 720 000 frames: 2 maps of 2 heads of 4 terabytes in all.
+      expect(await codeOf(model.trace(new Float32Array(7200 * rate), { attentions: true }))).toBe('ERR_OUT_OF_MEMORY');
+    } finally {
+      await model.dispose();
+      await rm(temp, { recursive: true });
+    }
+    expect(await codeOf(model.trace(new Float32Array(100), {}))).toBe('ERR_DISPOSED');
   });
 });
 
