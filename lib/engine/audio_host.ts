@@ -1,11 +1,12 @@
 import { freemem } from 'node:os';
-import { AbortError, DisposedError, OutOfMemoryError } from '../errors.js';
+import { DisposedError, OutOfMemoryError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
 import { type AudioBuilder, levelRows } from '../layers/audio.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltAudio } from './build.js';
+import { Lane } from './lane.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { ProgramCache } from './program_cache.js';
 
@@ -16,13 +17,6 @@ export interface AudioHostOptions extends DeviceOptions {
 
 /** Results of one clip by output name: (its frames, cols). */
 export type AudioResult = Readonly<Record<string, Float32Array>>;
-
-interface Job {
-  readonly samples: Float32Array;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (result: AudioResult) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** The arrays and dims of one step, clips one after another, by the names that AudioBuilder declares. */
 export function packAudioStep(
@@ -71,9 +65,7 @@ export class AudioHost {
   readonly #executable: Executable;
   readonly #shown: ProgramCache;
   readonly #compute: string | undefined;
-  readonly #stepSamples: number;
-  #waiting: Job[] = [];
-  #running = false;
+  readonly #lane: Lane<Float32Array>;
   #disposed = false;
 
   private constructor(built: BuiltAudio, model: DeviceModel, executable: Executable, options: AudioHostOptions) {
@@ -82,7 +74,11 @@ export class AudioHost {
     this.#executable = executable;
     this.#shown = new ProgramCache(model);
     this.#compute = options.compute;
-    this.#stepSamples = options.stepSamples ?? 480_000;
+    this.#lane = new Lane<Float32Array>(
+      options.stepSamples ?? 480_000,
+      (samples) => samples.length,
+      (clips) => this.#step(clips),
+    );
   }
 
   /** `outputs`: what `run` gives. */
@@ -94,12 +90,7 @@ export class AudioHost {
   /** Results of one clip, at least as long as one frame sees; it may run with others, which changes no bit of them. */
   run(samples: Float32Array, signal?: AbortSignal): Promise<AudioResult> {
     if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ samples, signal, resolve, reject });
-      if (this.#running) return;
-      this.#running = true;
-      setImmediate(() => void this.#pump());
-    });
+    return this.#lane.add(samples, signal);
   }
 
   /** One clip by itself, with any outputs of the graph, attention maps too. */
@@ -131,40 +122,8 @@ export class AudioHost {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const job of this.#waiting.splice(0)) job.reject(new DisposedError('the model was disposed'));
+    this.#lane.rejectAll(new DisposedError('the model was disposed'));
     await this.model.dispose();
-  }
-
-  async #pump(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#take();
-      if (batch.length === 0) continue;
-      try {
-        await this.#run(batch);
-      } catch (error) {
-        for (const job of batch) job.reject(error);
-      }
-    }
-    this.#running = false;
-  }
-
-  /** Jobs of the next step, in order, without those that were given up. */
-  #take(): Job[] {
-    const batch: Job[] = [];
-    let samples = 0;
-    while (this.#waiting.length > 0) {
-      const job = this.#waiting[0]!;
-      if (job.signal?.aborted === true) {
-        this.#waiting.shift();
-        job.reject(new AbortError(undefined, { cause: job.signal.reason }));
-        continue;
-      }
-      samples += job.samples.length;
-      if (batch.length > 0 && samples > this.#stepSamples) break;
-      batch.push(job);
-      this.#waiting.shift();
-    }
-    return batch;
   }
 
   /** Memory that is asked for and not there would end the process, not the call. */
@@ -178,19 +137,16 @@ export class AudioHost {
     });
   }
 
-  async #run(batch: readonly Job[]): Promise<void> {
-    this.#checkMemory(batch.reduce((n, job) => n + job.samples.length, 0));
-    const { dims, inputs, starts } = packAudioStep(
-      this.built.builder,
-      batch.map((job) => job.samples),
-    );
+  async #step(clips: readonly Float32Array[]): Promise<AudioResult[]> {
+    this.#checkMemory(clips.reduce((n, samples) => n + samples.length, 0));
+    const { dims, inputs, starts } = packAudioStep(this.built.builder, clips);
     const { outputs } = await this.#executable.run(dims, inputs);
-    for (const [s, job] of batch.entries()) {
+    return clips.map((_, s) => {
       const own = Object.entries(outputs).map(([name, data]): [string, Float32Array] => {
         const width = this.built.builder.graph.outputs.get(name)!.dims[1]!.size!;
         return [name, (data as Float32Array).slice(starts[s]! * width, starts[s + 1]! * width)];
       });
-      job.resolve(Object.fromEntries(own));
-    }
+      return Object.fromEntries(own);
+    });
   }
 }

@@ -1,9 +1,10 @@
-import { AbortError, DisposedError } from '../errors.js';
+import { DisposedError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltEncoder } from './build.js';
+import { Lane } from './lane.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
 import { ProgramCache } from './program_cache.js';
 import type { StepArrays } from './step_inputs.js';
@@ -28,13 +29,6 @@ export interface EncoderHostOptions extends DeviceOptions {
 
 /** Results of one text, by output name: (its rows, cols), (cols) of outputs over sequences, (its logit rows, vocab). */
 export type EncoderResult = Readonly<Record<string, Float32Array>>;
-
-interface Job {
-  readonly sequence: EncoderSequence;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (result: EncoderResult) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** Positions of a sequence by the model's rule: places, or counted over ids that are not padding (RoBERTa). */
 export function encoderPositions(builder: EncoderBuilder, ids: ArrayLike<number>): Int32Array {
@@ -85,91 +79,13 @@ export function packEncoderStep(
   };
 }
 
-/** Texts that want the same outputs, in order; those that wait run together. */
-class Lane {
-  readonly #host: EncoderHost;
-  readonly #outputs: readonly string[];
-  readonly #executable: () => Promise<Executable>;
-  #waiting: Job[] = [];
-  #running = false;
-
-  constructor(host: EncoderHost, outputs: readonly string[], executable: () => Promise<Executable>) {
-    this.#host = host;
-    this.#outputs = outputs;
-    this.#executable = executable;
-  }
-
-  add(job: Job): void {
-    this.#waiting.push(job);
-    if (this.#running) return;
-    this.#running = true;
-    setImmediate(() => void this.#pump());
-  }
-
-  rejectAll(error: unknown): void {
-    for (const job of this.#waiting.splice(0)) job.reject(error);
-  }
-
-  async #pump(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#take();
-      if (batch.length === 0) continue;
-      try {
-        await this.#run(batch);
-      } catch (error) {
-        for (const job of batch) job.reject(error);
-      }
-    }
-    this.#running = false;
-  }
-
-  /** Jobs of the next step, in order, without those that were given up. */
-  #take(): Job[] {
-    const batch: Job[] = [];
-    let rows = 0;
-    while (this.#waiting.length > 0) {
-      const job = this.#waiting[0]!;
-      if (job.signal?.aborted === true) {
-        this.#waiting.shift();
-        job.reject(new AbortError(undefined, { cause: job.signal.reason }));
-        continue;
-      }
-      rows += job.sequence.ids.length;
-      if (batch.length > 0 && rows > this.#host.stepRows) break;
-      batch.push(job);
-      this.#waiting.shift();
-    }
-    return batch;
-  }
-
-  async #run(batch: readonly Job[]): Promise<void> {
-    const { built } = this.#host;
-    const executable = await this.#executable();
-    const { dims, inputs, starts, logitStarts } = packEncoderStep(
-      built.builder,
-      batch.map((job) => job.sequence),
-    );
-    const { outputs } = await executable.run(dims, inputs);
-    for (const [s, job] of batch.entries()) {
-      const own = this.#outputs.map((name): [string, Float32Array] => {
-        const [space, cols] = built.builder.graph.outputs.get(name)!.dims as readonly { name: string; size?: number }[];
-        const bounds =
-          space!.name === 'seqs' ? [s, s + 1] : (space!.name === 'rows' ? starts : logitStarts).slice(s, s + 2);
-        const width = cols!.size!;
-        return [name, (outputs[name] as Float32Array).slice(bounds[0]! * width, bounds[1]! * width)];
-      });
-      job.resolve(Object.fromEntries(own));
-    }
-  }
-}
-
 /** An encoder on a device: texts that come while others run join the next step. */
 export class EncoderHost {
   readonly built: BuiltEncoder;
   readonly model: DeviceModel;
   readonly stepRows: number;
   readonly #compute: string | undefined;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<string, Lane<EncoderSequence>>();
   readonly #shown: ProgramCache;
   readonly #main: { readonly name: string; readonly executable: Executable };
   #disposed = false;
@@ -202,7 +118,7 @@ export class EncoderHost {
   /** Results of one text; it may run together with others, which changes no bit of them. */
   run(outputs: readonly string[], sequence: EncoderSequence, signal?: AbortSignal): Promise<EncoderResult> {
     if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
-    return new Promise((resolve, reject) => this.#lane(outputs).add({ sequence, signal, resolve, reject }));
+    return this.#lane(outputs).add(sequence, signal);
   }
 
   /** One text by itself, with any outputs of the graph, attention maps too; `more`: dims and inputs that they need. */
@@ -230,7 +146,27 @@ export class EncoderHost {
     await this.model.dispose();
   }
 
-  #lane(outputs: readonly string[]): Lane {
+  async #step(
+    executable: Executable,
+    names: readonly string[],
+    sequences: readonly EncoderSequence[],
+  ): Promise<EncoderResult[]> {
+    const { builder } = this.built;
+    const { dims, inputs, starts, logitStarts } = packEncoderStep(builder, sequences);
+    const { outputs } = await executable.run(dims, inputs);
+    return sequences.map((_, s) => {
+      const own = names.map((name): [string, Float32Array] => {
+        const [space, cols] = builder.graph.outputs.get(name)!.dims as readonly { name: string; size?: number }[];
+        const bounds =
+          space!.name === 'seqs' ? [s, s + 1] : (space!.name === 'rows' ? starts : logitStarts).slice(s, s + 2);
+        const width = cols!.size!;
+        return [name, (outputs[name] as Float32Array).slice(bounds[0]! * width, bounds[1]! * width)];
+      });
+      return Object.fromEntries(own);
+    });
+  }
+
+  #lane(outputs: readonly string[]): Lane<EncoderSequence> {
     const name = outputs.join(' ');
     const known = this.#lanes.get(name);
     if (known !== undefined) return known;
@@ -241,7 +177,11 @@ export class EncoderHost {
       made.catch(() => (made = undefined));
       return made;
     };
-    const lane = new Lane(this, outputs, executable);
+    const lane = new Lane<EncoderSequence>(
+      this.stepRows,
+      (sequence) => sequence.ids.length,
+      async (sequences) => this.#step(await executable(), outputs, sequences),
+    );
     this.#lanes.set(name, lane);
     return lane;
   }
