@@ -2,20 +2,15 @@
  * Published encoder-decoders against the outputs that Hugging Face's own tests and documentation state. Each needs its checkpoint in
  * the hub's cache: `verdant pull NAME`, then these tests run.
  */
-import { describe, expect, it } from 'vitest';
-import { resolveModel } from '../../lib/hub/index.js';
+import { expect } from 'vitest';
 import { load, type Seq2SeqModel } from '../../lib/index.js';
+import { published as publishedFolder } from '../support/published.js';
 
-const kMinutes = 20 * 60_000;
-
-/** Runs `test` on a checkpoint of the cache; without it the test is skipped, and its name says what to pull. */
-async function published(id: string, title: string, test: (model: Seq2SeqModel) => Promise<void>): Promise<void> {
-  const path = await resolveModel(id, { offline: true }).catch(() => undefined);
-  describe.skipIf(path === undefined)(path === undefined ? `${id}: not cached, verdant pull ${id}` : id, () => {
-    it(title, { timeout: kMinutes }, async () => {
-      await using model = await load(path!, { task: 'translate', compute: 'f32' });
-      await test(model);
-    });
+/** The same with the model that translates or summarises. */
+function published(id: string, title: string, test: (model: Seq2SeqModel) => Promise<void>): Promise<void> {
+  return publishedFolder(id, title, async (path) => {
+    await using model = await load(path, { task: 'translate', compute: 'f32' });
+    await test(model);
   });
 }
 
