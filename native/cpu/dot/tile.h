@@ -166,15 +166,22 @@ static inline void decode_panel(const uint8_t* w, int64_t steps, float* out) {
   }
 }
 
-// `group` panels at a time, all rows before the next block of k. Decoded blocks are multiplied as f32: the same
-// products as in the tile of the type itself.
+constexpr int64_t kManyRows = 32;     // from here on x is what does not fit the cache
+constexpr int64_t kGroupsInTurn = 4;  // groups of panels that pass a block of k before the next one
+
+// `group` panels at a time, all rows before the next block of k; with many rows some groups in turn, so that their block
+// of x stays in L2. Decoded blocks are multiplied as f32: the same products as in the tile of the type itself.
 template <class D, bool kDecoded>
 static void gemm_blocks(const TileArgs& all, int64_t m, int64_t group) {
   float scratch[kDecoded ? kGroupPanels * kBlockSteps * 16 : 1];
-  for (int64_t n = 0; n < all.n; n += 16 * group) {
-    for (int64_t k = 0; k == 0 || k < all.steps; k += kBlockSteps) {
+  const int64_t steps = all.steps > 0 ? all.steps : 1, width = 16 * group;
+  const int64_t turn = m < kManyRows ? width : width * kGroupsInTurn, blocks = (steps + kBlockSteps - 1) / kBlockSteps;
+  for (int64_t from = 0; from < all.n; from += turn) {
+    const int64_t to = all.n - from < turn ? all.n : from + turn, groups = (to - from + width - 1) / width;
+    for (int64_t i = 0; i < blocks * groups; i++) {
+      const int64_t k = i / groups * kBlockSteps, n = from + i % groups * width;
       TileArgs a = all;
-      a.n = all.n - n < 16 * group ? all.n - n : 16 * group;
+      a.n = all.n - n < width ? all.n - n : width;
       a.steps = all.steps - k < kBlockSteps ? all.steps - k : kBlockSteps;
       a.first = k == 0;
       a.last = k + kBlockSteps >= all.steps;

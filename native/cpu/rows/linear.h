@@ -4,12 +4,18 @@ namespace verdant::VERDANT_ISA {
 
 // Up to three matrices share x: part p is in[1 + 2 p], its bias in[2 + 2 p], its result out[p].
 // Phase 0: x in the forms that the segments of w want. Tasks are rows.
-// Phase 1: tasks are (part, segment, group of panels, block of rows), blocks of rows fastest so that a group stays in
-// cache.
+// Phase 1: tasks are (part, segment, block of rows, some groups of panels), groups fastest so that a block of x stays in
+// cache: it is the larger of the two. With one block of rows: (part, segment, group).
 constexpr int64_t kLinearPanels = 4;
+constexpr int64_t kLinearGroups = 4;
 
 static inline int64_t linear_groups(const PanelSegment& s) {
   return (s.rows + kLinearPanels * kPanelRows - 1) / (kLinearPanels * kPanelRows);
+}
+
+// Tasks of a segment for one block of rows.
+static inline int64_t linear_columns(const PanelSegment& s, int64_t blocks) {
+  return blocks == 1 ? linear_groups(s) : (linear_groups(s) + kLinearGroups - 1) / kLinearGroups;
 }
 
 static inline const PackedMatrix& linear_matrix(const OpCall& call, int32_t part) {
@@ -31,11 +37,12 @@ static int64_t linear_workspace(const OpCall& call) {
 static int64_t linear_tasks(const OpCall& call, int32_t phase) {
   const int64_t rows = call.in[0].dim[0];
   if (phase == 0) return linear_workspace(call) > 0 ? rows : 0;
-  int64_t groups = 0;
+  const int64_t blocks = row_blocks(rows);
+  int64_t columns = 0;
   for (int32_t p = 0; p < call.out_count; p++)
     for (int32_t s = 0; s < linear_matrix(call, p).segment_count; s++)
-      groups += linear_groups(linear_matrix(call, p).segments[s]);
-  return groups * row_blocks(rows);
+      columns += linear_columns(linear_matrix(call, p).segments[s], blocks);
+  return columns * blocks;
 }
 
 static int64_t linear_cost(const OpCall& call) {
@@ -74,7 +81,7 @@ static void linear_run(const OpCall& call, int32_t phase, int64_t begin, int64_t
   for (int32_t p = 0; p < call.out_count; p++)
     for (int32_t i = 0; i < linear_matrix(call, p).segment_count && base < end; i++) {
       const PanelSegment& s = linear_matrix(call, p).segments[i];
-      const int64_t tasks = linear_groups(s) * blocks;
+      const int64_t columns = linear_columns(s, blocks), groups = linear_groups(s), tasks = columns * blocks;
       const int64_t first = begin > base ? begin - base : 0, last = end - base < tasks ? end - base : tasks;
       base += tasks;
       if (blocks == 1) {  // neighbouring groups in one go
@@ -82,8 +89,9 @@ static void linear_run(const OpCall& call, int32_t phase, int64_t begin, int64_t
         continue;
       }
       for (int64_t t = first; t < last; t++) {
-        const int64_t group = t / blocks, b = t % blocks;
-        linear_groups_run(call, f, p, s, group, group + 1, b * rows / blocks, (b + 1) * rows / blocks);
+        const int64_t b = t / columns, group = t % columns * kLinearGroups;
+        const int64_t until = groups - group < kLinearGroups ? groups : group + kLinearGroups;
+        linear_groups_run(call, f, p, s, group, until, b * rows / blocks, (b + 1) * rows / blocks);
       }
     }
 }
