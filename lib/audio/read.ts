@@ -51,7 +51,7 @@ export async function readAudio(input: AudioInput, options: ReadAudioOptions): P
 async function read(input: AudioInput, sampleRate: number): Promise<Float32Array> {
   if (typeof input === 'string') return fromFile(input, sampleRate);
   if (input instanceof URL) {
-    if (input.protocol === 'file:') return fromFile(fileURLToPath(input), sampleRate);
+    if (input.protocol === 'file:') return fromFile(pathOf(input), sampleRate);
     throw new UnsupportedError('audio is read from files only', { name: 'input', found: input.href });
   }
   if (input instanceof Float32Array) return checkedCopy(input, sampleRate);
@@ -65,6 +65,15 @@ async function read(input: AudioInput, sampleRate: number): Promise<Float32Array
   throw new InputError('bad audio', {
     ...{ name: 'input', expected: 'a path, a file URL, a Float32Array, or { samples, sampleRate }', found: input },
   });
+}
+
+/** A URL with a host, or with an encoded slash, is no path. */
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new InputError('a file URL that names no file here', { name: 'input', found: url.href, cause });
+  }
 }
 
 async function fromFile(path: string, sampleRate: number): Promise<Float32Array> {

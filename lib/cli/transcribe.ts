@@ -42,6 +42,7 @@ export function define(command: Command, context: Context): void {
 
 async function transcribe(files: readonly string[], values: TranscribeValues, context: Context): Promise<void> {
   const { load } = await import('../tasks/load.js');
+  const { WhisperModel } = await import('../tasks/transcribe_whisper.js');
   const model: SpeechModel = await openModel(values, context, (options) =>
     load(values.model, { ...options, task: 'transcribe' }),
   );
@@ -53,8 +54,9 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
       ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },
       signal: context.signal,
     };
-    if (values.words === true && Object.keys(whisper).length > 0)
-      throw new OptionError('--words is for CTC models', { name: 'words', found: true });
+    const hint = 'Whisper gives segments: --timestamps';
+    if (values.words === true && (Object.keys(whisper).length > 0 || model instanceof WhisperModel))
+      throw new OptionError('--words is for CTC models', { name: 'words', found: true, hint });
     const found = await model.transcribe(files, options);
     if (values.json === true) {
       const documents = found.map((one, i) => ({ file: files[i], ...one }));

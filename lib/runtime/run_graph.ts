@@ -1,5 +1,5 @@
 import { DisposedError, InputError, OptionError } from '../errors.js';
-import type { Graph } from '../graph/graph.js';
+import { Graph } from '../graph/graph.js';
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
 import { DeviceModel, type Executable, type OpenOptions } from './executable.js';
@@ -43,6 +43,9 @@ export class GraphRunner {
     sizes: Readonly<Record<string, number>> = {},
   ): Promise<Record<string, NdArray>> {
     if (this.#disposed) throw new DisposedError('the graph was disposed');
+    for (const [name, found] of Object.entries({ inputs, sizes }))
+      if (typeof found !== 'object' || found === null)
+        throw new InputError(`${name} must be an object`, { name, expected: 'values by name', found });
     const dims: Record<string, number> = { ...sizes };
     const given: Record<string, InputArray> = {};
     const declared = this.program.values.filter((v) => v.kind === 'input');
@@ -58,6 +61,10 @@ export class GraphRunner {
           name: value.name,
           expected: `{ data: ${arrays[value.dtype as keyof typeof arrays].name}, shape: (${value.shape.join(', ')}) }`,
           found: input === undefined ? 'nothing' : (data?.constructor?.name ?? typeof input),
+        });
+      if (!(data.buffer instanceof ArrayBuffer))
+        throw new InputError('a graph input lies in shared memory, which others may write to', {
+          ...{ name: value.name, expected: 'an array of its own' },
         });
       this.#bind(value.name, value.shape, shape, data.length, dims);
       given[value.name] = data;
@@ -111,6 +118,10 @@ export class GraphRunner {
  * OptionError, DeviceError, and what reading weights may throw.
  */
 export async function openGraph(graph: Graph, options: GraphOptions = {}): Promise<GraphRunner> {
+  if (!(graph instanceof Graph))
+    throw new InputError('this is no graph', { name: 'graph', expected: 'a Graph of verdant/graph', found: graph });
+  if (typeof options !== 'object' || options === null)
+    throw new OptionError('options must be an object', { name: 'options', expected: 'an object', found: options });
   const { outputs = [...graph.outputs.keys()], device = 'cpu', compute, ...rest } = options;
   for (const name of Object.keys(rest)) {
     if (name !== 'threads' && name !== 'priority')
@@ -119,6 +130,8 @@ export async function openGraph(graph: Graph, options: GraphOptions = {}): Promi
         expected: 'outputs, device, compute, threads, priority',
       });
   }
+  if (!Array.isArray(outputs) || !outputs.every((name) => typeof name === 'string'))
+    throw new OptionError('bad outputs', { name: 'outputs', expected: 'a list of names', found: outputs });
   const program = lower(graph, { outputs, ...(compute === undefined ? {} : { compute }) });
   const model = await DeviceModel.open(device, rest);
   try {

@@ -1,5 +1,11 @@
 import { OptionError } from '../errors.js';
 
+/** Throws an OptionError unless `signal` is absent or an AbortSignal. */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new OptionError('bad signal', { name: 'signal', expected: 'an AbortSignal', found: signal });
+}
+
 /** Throws an OptionError unless `given` is an object that holds no other names than `known`. */
 export function checkObject(what: string, given: unknown, known?: readonly string[]): void {
   if (typeof given !== 'object' || given === null) {

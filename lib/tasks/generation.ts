@@ -3,6 +3,7 @@ import type { FinishReason, SampledToken, Sink } from '../engine/sequence.js';
 import { AbortError } from '../errors.js';
 import { StopMatcher } from '../generation/stopping.js';
 import type { DetokenizerStream } from '../text/detokenizer.js';
+import { onAbort } from './on_abort.js';
 
 export interface TokenLogprob {
   readonly id: number;
@@ -117,8 +118,7 @@ export class Generation implements AsyncIterable<Piece>, Sink {
     const forward = (): void => this.cancel(signal?.reason);
     if (signal?.aborted === true) forward();
     else if (signal instanceof AbortSignal) {
-      signal.addEventListener('abort', forward, { once: true });
-      this.#detach = () => signal.removeEventListener('abort', forward);
+      this.#detach = onAbort(signal, forward);
     }
     begin(this, this.#controller.signal)
       .catch((error: unknown) => this.fail(error))

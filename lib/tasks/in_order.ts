@@ -1,6 +1,7 @@
 /** Many texts through one model: results in order, the batch kept full, a bounded number of them under way. */
 import { AbortError, DisposedError, InputError, OptionError } from '../errors.js';
 import type { Generation, GenerationResult } from './generation.js';
+import { onAbort } from './on_abort.js';
 import type { Prompt } from './text_model.js';
 
 /** What became of one of many texts: a result, or an error of its own, which leaves the others alone. */
@@ -39,6 +40,8 @@ class Line {
   readonly #start: (input: Prompt) => Generation;
   readonly #pending: Pending[] = [];
   #ended = false;
+  /** The source said itself that it is at its end, or failed. */
+  #exhausted = false;
   #failure: { readonly error: unknown } | undefined;
   #left = false;
   #waiting: (() => void)[] = [];
@@ -55,8 +58,7 @@ class Line {
     this.#start = start;
     const aborted = (): void => this.#fail(new AbortError(undefined, { cause: signal?.reason }));
     if (signal?.aborted === true) aborted();
-    else signal?.addEventListener('abort', aborted, { once: true });
-    this.detach = () => signal?.removeEventListener('abort', aborted);
+    this.detach = signal === undefined || signal.aborted ? () => undefined : onAbort(signal, aborted);
     void this.#pump();
   }
 
@@ -83,7 +85,7 @@ class Line {
     for (const { generation } of this.#pending) generation.cancel();
     this.#wake();
     // Not awaited: a generator that is waiting for its next text would not answer.
-    if (!this.#ended) void Promise.resolve(this.#texts.return?.()).catch(() => undefined);
+    if (!this.#exhausted) void this.#close().catch(() => undefined);
   }
 
   async #pump(): Promise<void> {
@@ -91,7 +93,7 @@ class Line {
       for (let index = 0; !this.#left && !this.#ended; index++) {
         while (this.#pending.length >= this.#ahead && !this.#left) await this.#news();
         if (this.#left) return;
-        const next = await this.#texts.next();
+        const next = await this.#next();
         if (next.done === true) break;
         if (this.#left || this.#ended) return;
         this.#pending.push(begin(index, next.value, this.#start));
@@ -102,6 +104,21 @@ class Line {
     }
     this.#ended = true;
     this.#wake();
+  }
+
+  async #next(): Promise<IteratorResult<Prompt>> {
+    try {
+      const next = await this.#texts.next();
+      this.#exhausted = next.done === true;
+      return next;
+    } catch (error) {
+      this.#exhausted = true;
+      throw error;
+    }
+  }
+
+  async #close(): Promise<void> {
+    await this.#texts.return?.();
   }
 
   /** Nothing more is read; what was begun before is still told, but for an abort. */

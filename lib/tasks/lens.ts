@@ -1,7 +1,7 @@
 import type { EncoderHost, EncoderSequence } from '../engine/encoder_host.js';
 import type { DecoderHost } from '../engine/host.js';
 import { type LensGraph, lensSampling } from '../engine/lens.js';
-import { OptionError } from '../errors.js';
+import { AbortError, OptionError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { checkObject } from './arguments.js';
 import { type Layers, tokensOf } from './inspect_layers.js';
@@ -130,7 +130,7 @@ export async function lensOfSequence(
     lens_table: new Int32Array(1),
   };
   const outputs = await host.alone(read.outputs, sequence, { dims, inputs: { ...inputs, ...history } });
-  options.signal?.throwIfAborted();
+  if (options.signal?.aborted === true) throw new AbortError(undefined, { cause: options.signal.reason });
   const layers = new Map<number, LensToken[][]>();
   collect(read, outputs, tokenizer, layers);
   return { ids: sequence.ids, tokens: tokensOf(tokenizer, sequence.ids), layers };

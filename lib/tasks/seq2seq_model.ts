@@ -4,7 +4,7 @@ import { ContextOverflowError, InputError, OptionError, UnsupportedError } from 
 import type { GenerateOptions } from '../generation/options.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkObject } from './arguments.js';
+import { checkObject, checkSignal } from './arguments.js';
 import type { Generation } from './generation.js';
 import { allOf, checkTexts, inOrder, isPrompt, type TextOutcome } from './in_order.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
@@ -107,14 +107,16 @@ export class Seq2SeqModel extends TextModel {
    * its tokenizer (its end, and the language that `to` names); ids are taken as they are.
    */
   override async scoreTokens(source: Prompt, target: Prompt, languages: LanguageOptions = {}): Promise<Float32Array> {
+    this.checkOpen();
     checkObject('languages', languages, ['from', 'to']);
     const marked =
       this.tokenizer?.languages !== undefined || languages.from !== undefined || languages.to !== undefined;
     const plan = marked ? translationPlan(this.#parts, languages) : undefined;
     const read = await this.#source(source, plan);
     const encode = (text: string): Promise<Int32Array> => plan?.encodeTarget(text) ?? this.encode(text, true, true);
-    const written = typeof target === 'string' ? await encode(target) : Int32Array.from(target);
-    checkIds(written, this.whole.vocabSize, 'target');
+    const given = typeof target === 'string' ? await encode(target) : target;
+    checkIds(given, this.whole.vocabSize, 'target');
+    const written = Int32Array.from(given);
     const start = plan?.start?.ids[0] ?? (this.#start.ids[0] as number);
     const ids = Int32Array.from([start, ...written.subarray(0, -1)]);
     if (ids.length > this.maxContext)
@@ -140,6 +142,7 @@ export class Seq2SeqModel extends TextModel {
 
   /** Hidden states and attention maps of both sides while it reads a prompt and has written `request.target`. */
   override async trace(prompt: Prompt, request: TraceRequest = {}): Promise<Trace> {
+    this.checkOpen();
     checkObject('request', request);
     const source = await this.#source(prompt);
     return traceTexts(this.host, this.whole, source, await this.#target(request.target), request, this.tokenizer);
@@ -150,6 +153,7 @@ export class Seq2SeqModel extends TextModel {
     prompt: Prompt,
     options: LensOptions & { readonly target?: TraceRequest['target'] } = {},
   ): Promise<Lens> {
+    this.checkOpen();
     checkObject('options', options);
     const { target, ...rest } = options;
     const [source, ids] = [await this.#source(prompt), await this.#target(target)];
@@ -204,6 +208,7 @@ export class Seq2SeqModel extends TextModel {
     const plan = make();
     if (isPrompt(input)) return this.#write(input, options, plan);
     checkTexts(input);
+    checkSignal(options.signal);
     const start = (text: Prompt): Generation => this.#write(text, options, plan);
     const outcomes = inOrder(input, 2 * this.host.maxSequences, start, options.signal);
     return Array.isArray(input) ? allOf(outcomes) : outcomes;

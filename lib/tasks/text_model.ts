@@ -106,7 +106,7 @@ export class TextModel {
 
   /** A conversation whose KV cache is kept from turn to turn. Dispose it to give the blocks back. */
   session(options: { readonly system?: string } = {}): Session {
-    this.#check();
+    this.checkOpen();
     checkObject('options', options, ['system']);
     return new Session(this, options.system);
   }
@@ -116,7 +116,7 @@ export class TextModel {
     input: { readonly inputIds: readonly number[] | Int32Array },
     options: { readonly logits?: 'all' | 'last'; readonly signal?: AbortSignal } = {},
   ): Promise<ForwardResult> {
-    this.#check();
+    this.checkOpen();
     checkObject('input', input, ['inputIds']);
     checkObject('options', options, ['logits', 'signal']);
     if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
@@ -141,7 +141,7 @@ export class TextModel {
 
   /** Log-probability (nats) of each id of `continuation`, given `prompt` and the ids before it. */
   async scoreTokens(prompt: Prompt, continuation: Prompt): Promise<Float32Array> {
-    this.#check();
+    this.checkOpen();
     const [before, after] = [await this.encode(prompt), await this.encode(continuation, false)];
     checkIds(before, this.host.built.vocabSize, 'prompt');
     checkIds(after, this.host.built.vocabSize, 'continuation');
@@ -156,7 +156,7 @@ export class TextModel {
 
   /** Hidden states and attention maps of a prompt, taken on the same weights and cache; costs nothing when not called. */
   async trace(prompt: Prompt, request: TraceRequest = {}): Promise<Trace> {
-    this.#check();
+    this.checkOpen();
     const ids = this.#own(await this.encode(prompt), 'prompt');
     return traceIds(this.host, ids, request, this.tokenizer);
   }
@@ -166,7 +166,7 @@ export class TextModel {
    * another program of the same graph.
    */
   async lens(prompt: Prompt, options: LensOptions = {}): Promise<Lens> {
-    this.#check();
+    this.checkOpen();
     const ids = this.#own(await this.encode(prompt), 'prompt');
     return lensOfIds(this.host, this.lensGraph(), ids, options, this.tokenizer);
   }
@@ -182,7 +182,7 @@ export class TextModel {
    * in the middle of a text are spelled so.
    */
   async embedding(token: Token): Promise<Float32Array> {
-    this.#check();
+    this.checkOpen();
     return embeddingOf(this.space(), token);
   }
 
@@ -191,7 +191,7 @@ export class TextModel {
    * Nearest first, without the tokens that are named.
    */
   async neighbours(of: Token | Float32Array | TokenSum, options: NeighbourOptions = {}): Promise<Neighbour[]> {
-    this.#check();
+    this.checkOpen();
     return neighboursOf(this.space(), of, options);
   }
 
@@ -252,7 +252,7 @@ export class TextModel {
   /** @internal Tokenises, resolves options and submits; what goes wrong reaches the reader of the generation. */
   run(encode: () => Promise<Int32Array>, options: GenerateOptions, more: RunOptions = {}): Generation {
     return new Generation(async (generation, signal) => {
-      this.#check();
+      this.checkOpen();
       const texts = optionTexts(options);
       this.checkOptions(options);
       const source = await more.source?.();
@@ -308,7 +308,8 @@ export class TextModel {
   /** @internal Refuses options that this kind of model does not have. */
   protected checkOptions(_options: GenerateOptions): void {}
 
-  #check(): void {
+  /** @internal Throws a DisposedError. */
+  protected checkOpen(): void {
     if (this.#disposed) throw new DisposedError('the model was disposed');
   }
 

@@ -105,7 +105,9 @@ export class WhisperModel implements SpeechModel {
     const stop = new AbortController();
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
     try {
-      return await Promise.all((input as readonly AudioInput[]).map((one) => this.#one(one, { ...options, signal })));
+      return await Promise.all(
+        Array.from(input as readonly AudioInput[], (one) => this.#one(one, { ...options, signal })),
+      );
     } finally {
       stop.abort();
     }

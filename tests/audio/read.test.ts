@@ -105,6 +105,8 @@ describe('readAudio', () => {
       Float32Array.of(0, Number.POSITIVE_INFINITY),
       null as unknown as string,
       [1, 2, 3] as unknown as Float32Array,
+      new URL('file://elsewhere/a.wav'),
+      new URL('file:///a%2Fb.wav'),
     ])
       expect(await failure(input)).toBeInstanceOf(InputError);
     expect(await failure(new URL('http://localhost/a.wav'))).toBeInstanceOf(UnsupportedError);

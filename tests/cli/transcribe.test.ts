@@ -66,6 +66,9 @@ describe('verdant transcribe', () => {
     expect(await verdant([...args, '--beams', '4'])).toMatchObject({
       ...{ code: 2, stdout: '', stderr: expect.stringContaining('beams') },
     });
+    expect(await verdant([...args.slice(0, -2), '--words'])).toMatchObject({
+      ...{ code: 2, stdout: '', stderr: expect.stringContaining('--words is for CTC models') },
+    });
   });
 
   it('says what is wrong', async () => {

@@ -67,6 +67,15 @@ it('refuses what does not fit', async () => {
   await bad({ a: { data: a.data, shape: [3, 3] }, index }).toThrow(/of 6 values/);
   await bad({ a: a.data, index }).toBeInstanceOf(InputError);
   await expect(runner.run({ a, index }, { m: 3 })).rejects.toThrow(/m = 3/);
+  await bad(null as never).toBeInstanceOf(InputError);
+  await bad({ a: { data: new Float32Array(new SharedArrayBuffer(12)), shape: [1, 3] }, index }).toThrow(
+    /shared memory/,
+  );
+  await expect(runner.run({ a, index }, null as never)).rejects.toBeInstanceOf(InputError);
+  for (const graph of [null, undefined, {}, 'graph'])
+    await expect(openGraph(graph as never)).rejects.toBeInstanceOf(InputError);
+  await expect(openGraph(sample(), null as never)).rejects.toBeInstanceOf(OptionError);
+  await expect(openGraph(sample(), { outputs: 'w' } as never)).rejects.toBeInstanceOf(OptionError);
   await runner.dispose();
   await runner.dispose();
   await expect(runner.run({ a, index })).rejects.toBeInstanceOf(DisposedError);

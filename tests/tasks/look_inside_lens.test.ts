@@ -1,7 +1,7 @@
 /** The logit lens: final norm and head over each hidden state, as one would compute it by hand from the trace. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { OptionError } from '../../lib/errors.js';
+import { AbortError, OptionError } from '../../lib/errors.js';
 import type { Lens } from '../../lib/tasks/lens.js';
 import { load } from '../../lib/tasks/load.js';
 import type { TextModel } from '../../lib/tasks/text_model.js';
@@ -142,6 +142,7 @@ describe('encoder-decoders and encoders', () => {
     const { outputs } = await model.trace({ inputIds });
     expect(lens.layers.size).toBe(model.host.built.layers + 1);
     expectTop(lens, model.host.built.layers, rowsOf(outputs.logits!.data, model.host.built.vocabSize), 3);
+    await expect(model.lens({ inputIds }, { signal: AbortSignal.abort() })).rejects.toThrow(AbortError);
     await model.dispose();
   });
 

@@ -2,7 +2,14 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AbortError, ContextOverflowError, InputError, OptionError, UnsupportedError } from '../../lib/errors.js';
+import {
+  AbortError,
+  ContextOverflowError,
+  DisposedError,
+  InputError,
+  OptionError,
+  UnsupportedError,
+} from '../../lib/errors.js';
 import { load, type Seq2SeqModel, type TextOutcome } from '../../lib/index.js';
 import { inOrder } from '../../lib/tasks/in_order.js';
 import { TempFolder } from '../support/bytes.js';
@@ -147,6 +154,21 @@ describe('many texts', () => {
     expect(await model.translate([], options)).toEqual([]);
     expect(() => model.translate(3 as unknown as string)).toThrow(OptionError); // no languages, before all else
     expect(() => model.translate(3 as unknown as string, options)).toThrow(InputError);
+    expect(() => model.translate(['a'], { ...options, signal: {} as AbortSignal })).toThrow(OptionError);
+  });
+
+  it('score() refuses targets that are no ids, and a model that was disposed', async () => {
+    const languages = { from: 'en', to: 'de' };
+    for (const target of [undefined, null, 5, [1.5], ['5'], [Number.NaN], []])
+      await expect(model.score('the mole', target as unknown as string, languages)).rejects.toThrow(InputError);
+    const other = await open(join(fixtures, 't5'));
+    await other.dispose();
+    for (const call of [
+      () => other.score('the mole', 'a', languages),
+      () => other.lens('the mole'),
+      () => other.trace('the mole', { attentions: true }),
+    ])
+      await expect(call()).rejects.toThrow(DisposedError);
   });
 
   it('bad options are an error of the call', async () => {
@@ -188,8 +210,49 @@ describe('many texts', () => {
     }
     for await (const _ of model.translate(source(), options)) break;
     expect(ended).toBe(true);
+    ended = false;
+    const controller = new AbortController();
+    const aborted = async (): Promise<void> => {
+      for await (const _ of model.translate(source(), { ...options, signal: controller.signal })) controller.abort();
+    };
+    await expect(aborted()).rejects.toThrow(AbortError);
+    expect(ended).toBe(true);
     expect((await model.translate('the mole', options).result()).ids.length).toBeGreaterThan(0);
     expect(model.host.engine.pool).toBeDefined();
+  });
+
+  it('a source whose return() throws ends like one whose return() rejects', async () => {
+    const source: Iterable<string> = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ value: 'the mole', done: false }),
+        return: () => {
+          throw new Error('will not close');
+        },
+      }),
+    };
+    for await (const { index } of model.translate(source, options)) if (index === 2) break;
+  });
+
+  it('one signal for many texts is listened to once', async () => {
+    const controller = new AbortController();
+    let listeners = 0;
+    const add = controller.signal.addEventListener.bind(controller.signal);
+    controller.signal.addEventListener = (...args: Parameters<typeof add>) => {
+      listeners++;
+      add(...args);
+    };
+    const texts = Array.from({ length: 12 }, () => 'the mole');
+    await Promise.all(texts.map((text) => model.translate(text, { ...options, signal: controller.signal }).text()));
+    expect(listeners).toBe(1);
+    const waiting = texts.map((text) =>
+      model.translate(text, { ...options, maxTokens: 500, signal: controller.signal }).text(),
+    );
+    controller.abort();
+    for (const text of waiting) await expect(text).rejects.toThrow(AbortError);
+    expect(listeners).toBe(2);
+    await expect(model.translate('the mole', { ...options, signal: controller.signal }).text()).rejects.toThrow(
+      AbortError,
+    );
   });
 
   it('a slow consumer finds results ready: the line is filled meanwhile', async () => {

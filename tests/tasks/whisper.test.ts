@@ -97,6 +97,8 @@ it('silence, one sample, and noise end in a text', async () => {
 it('refuses what is no audio, and options that mean nothing', async () => {
   await expect(model.transcribe(new Float32Array(0))).rejects.toThrow(InputError);
   await expect(model.transcribe([])).rejects.toThrow(InputError);
+  // biome-ignore lint/suspicious/noSparseArray: a hole is no audio
+  await expect(model.transcribe([, audio] as never)).rejects.toThrow(InputError);
   await expect(model.transcribe(Float32Array.of(Number.NaN))).rejects.toThrow(InputError);
   await expect(model.transcribe('absent.wav')).rejects.toThrow(InputError);
   await expect(model.transcribe(new Float32Array(1000).fill(3e38))).rejects.toThrow(InputError);
