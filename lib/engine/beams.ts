@@ -85,7 +85,7 @@ export class BeamJob {
         parents,
       );
       this.#running = parents.map((parent, i) => {
-        const next = new Sequence(this.request, i, tables[i]!, [...beams[i]!.ids], before[parent]!.cached);
+        const next = new Sequence(this.request, i, tables[i]!, beams[i]!.ids as number[], before[parent]!.cached);
         return Object.assign(next, {
           text: before[parent]!.text,
           prefillLength: before[parent]!.prefillLength,

@@ -35,8 +35,11 @@ export function candidatesWanted(options: BeamOptions): number {
   return (Math.max(2, 1 + eosIds.length) * beams) / groups + beams - beams / groups;
 }
 
-interface Candidate extends Beam {
+/** An id after a running beam; ids are put together only for those that stay. */
+interface Candidate {
   readonly parent: number;
+  readonly id: number;
+  readonly score: number;
   readonly ends: boolean;
 }
 
@@ -89,7 +92,7 @@ class Group {
       this.#beams,
     );
     this.#finish(candidates, length);
-    this.#running = next;
+    this.#running = next.map((c) => ({ ids: this.#idsOf(c), score: c.score }));
     this.#improvable = this.#improvable && this.#canImprove(length);
     const full = this.#options.earlyStopping === true && this.#full;
     this.#over = !this.#improvable || full || candidates.every((c) => c.ends);
@@ -118,9 +121,13 @@ class Group {
       }
     }
     return places.map(({ parent, id, score }) => ({
-      ...{ parent, score, ids: [...this.#running[parent]!.ids, id] },
+      ...{ parent, id, score },
       ends: last || this.#options.eosIds.includes(id),
     }));
+  }
+
+  #idsOf({ parent, id }: Candidate): number[] {
+    return (this.#running[parent]!.ids as number[]).concat(id);
   }
 
   /** Candidates among the best `beams` that ended join the finished, of which the best stay. */
@@ -131,7 +138,13 @@ class Group {
     const ended = candidates
       .slice(0, beams)
       .filter((c) => c.ends)
-      .map((c): Finished => ({ ids: c.ids, score: c.score / (length - promptLength) ** lengthPenalty, done: true }));
+      .map(
+        (c): Finished => ({
+          ids: this.#idsOf(c),
+          score: c.score / (length - promptLength) ** lengthPenalty,
+          done: true,
+        }),
+      );
     this.#finished = best([...this.#finished, ...ended], beams);
   }
 

@@ -217,6 +217,10 @@ function resolveBeams(o: GenerateOptions, d: GenerationDefaults, mode: Mode): Be
       if (o[name] !== undefined) throw new OptionError(`${name} is for beams`, { name, hint: 'Give numBeams above 1' });
     return undefined;
   }
+  if (mode.temperature > 0 && o.temperature === undefined && d.doSample === true)
+    throw new UnsupportedError('the checkpoint asks for sampling, and beams are not sampled', {
+      ...{ name: 'do_sample', found: true, hint: 'Give greedy: true with numBeams' },
+    });
   if (mode.temperature > 0) conflict('numBeams', 'temperature', 'Beams are not sampled: give greedy: true');
   for (const name of kNotBeams)
     if (o[name] !== undefined && o[name] !== false) conflict('numBeams', name, 'Leave one out');

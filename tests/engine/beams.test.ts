@@ -193,6 +193,13 @@ describe('options', () => {
     expect((await made({ temperature: 0.7, seed: 1 })).score).toBeUndefined();
   });
 
+  it('a checkpoint that samples wants greedy: true with beams', async () => {
+    const drawn = new TextModel(model.host, model.checkpoint, undefined, { ...model.defaults, doSample: true });
+    const made = async (o: object) => drawn.generate([1, 2, 3], { maxTokens: 5, numBeams: 4, ...o }).result();
+    await expect(made({})).rejects.toThrow(/beams are not sampled.*greedy: true/);
+    expect(facts(await made({ greedy: true }))).toEqual(facts(await ask({ numBeams: 4 })));
+  });
+
   it('pieces come when the search is over, one per sequence and id', async () => {
     const pieces = [];
     for await (const piece of model.generate([1, 2, 3], { numBeams: 3, n: 2, maxTokens: 4 })) pieces.push(piece);

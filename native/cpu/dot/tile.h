@@ -169,8 +169,8 @@ static inline void decode_panel(const uint8_t* w, int64_t steps, float* out) {
 constexpr int64_t kManyRows = 32;     // from here on x is what does not fit the cache
 constexpr int64_t kGroupsInTurn = 4;  // groups of panels that pass a block of k before the next one
 
-// `group` panels at a time, all rows before the next block of k; with many rows some groups in turn, so that their block
-// of x stays in L2. Decoded blocks are multiplied as f32: the same products as in the tile of the type itself.
+// `group` panels at a time, all rows before the next block of k; with many rows some groups in turn, so that their
+// block of x stays in L2. Decoded blocks are multiplied as f32: the same products as in the tile of the type itself.
 template <class D, bool kDecoded>
 static void gemm_blocks(const TileArgs& all, int64_t m, int64_t group) {
   float scratch[kDecoded ? kGroupPanels * kBlockSteps * 16 : 1];

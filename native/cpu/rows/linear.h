@@ -4,8 +4,8 @@ namespace verdant::VERDANT_ISA {
 
 // Up to three matrices share x: part p is in[1 + 2 p], its bias in[2 + 2 p], its result out[p].
 // Phase 0: x in the forms that the segments of w want. Tasks are rows.
-// Phase 1: tasks are (part, segment, block of rows, some groups of panels), groups fastest so that a block of x stays in
-// cache: it is the larger of the two. With one block of rows: (part, segment, group).
+// Phase 1: tasks are (part, segment, block of rows, some groups of panels), groups fastest so that a block of x stays
+// in cache: it is the larger of the two. With one block of rows: (part, segment, group).
 constexpr int64_t kLinearPanels = 4;
 constexpr int64_t kLinearGroups = 4;
 
