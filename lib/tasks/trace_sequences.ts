@@ -134,6 +134,11 @@ async function generateRows(
   return sinks.map((s, i) => ({ ids: [...requests[i]!.prompt, ...s.ids], score: s.score }));
 }
 
+function checkBeams(found: number): void {
+  if (Number.isInteger(found) && found >= 1 && found <= 64) return;
+  throw new OptionError('bad numBeams', { name: 'numBeams', expected: 'an integer from 1 to 64', found });
+}
+
 /**
  * `sequences` as Hugging Face's `generate` gives them for each row alone, greedy or with beams. Needs no tokenizer. Ids that end a row
  * are those of generation_config.json, else of the config; rows are padded with `pad_token_id`, else the first of those
@@ -158,8 +163,7 @@ export async function traceSequences(
   const sources = whole === undefined ? undefined : readSources(inputs, whole);
   const prompts = sources === undefined ? readPrompts(inputs, built.vocabSize) : sources.map(() => start!.ids);
   const { signal, numBeams = 1 } = options;
-  if (!Number.isInteger(numBeams) || numBeams < 1 || numBeams > 64)
-    throw new OptionError('bad numBeams', { name: 'numBeams', expected: 'an integer from 1 to 64', found: numBeams });
+  checkBeams(numBeams);
   // The forced ids at both ends count as generated; beams take the last one in.
   const forcedEos = start?.forcedEos;
   const ends = (start?.forced ?? 0) + (forcedEos === undefined || numBeams > 1 ? 0 : 1);

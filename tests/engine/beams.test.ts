@@ -1,7 +1,9 @@
 /** Beams in the engine: as transformers has them, in one batch with other requests, in shared KV blocks. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { tellBeams } from '../../lib/engine/beams.js';
 import { blocksFor } from '../../lib/engine/kv_blocks.js';
+import type { GenerationRequest } from '../../lib/engine/sequence.js';
 import { ContextOverflowError, OptionError } from '../../lib/errors.js';
 import type { GenerateOptions } from '../../lib/generation/options.js';
 import { pageTokens } from '../../lib/layers/decoder.js';
@@ -198,6 +200,20 @@ describe('options', () => {
     const made = async (o: object) => drawn.generate([1, 2, 3], { maxTokens: 5, numBeams: 4, ...o }).result();
     await expect(made({})).rejects.toThrow(/beams are not sampled.*greedy: true/);
     expect(facts(await made({ greedy: true }))).toEqual(facts(await ask({ numBeams: 4 })));
+  });
+
+  it('fewer sequences than n are an error, and the blocks come back', async () => {
+    const banned = Array.from({ length: 515 }, (_, id) => [id]).filter(([id]) => id !== 7);
+    const asked = { numBeams: 2, n: 2, badWords: banned, stopTokens: [7], maxTokens: 1 };
+    const { completions } = await ask(asked);
+    // As in transformers: with one id allowed the second beam is the first again, far worse.
+    expect(completions.map((c) => [c.ids[0], c.score! < -1e8])).toEqual([
+      [7, false],
+      [7, true],
+    ]);
+    const request = { prompt: new Int32Array(1), options: { n: 2, stopIds: [] }, sink: undefined };
+    expect(() => tellBeams(request as unknown as GenerationRequest, [{ ids: [1, 2], score: -1 }])).toThrow(OptionError);
+    expect(model.host.engine.blocks.available).toBe(model.host.engine.blocks.capacity);
   });
 
   it('pieces come when the search is over, one per sequence and id', async () => {
