@@ -10,7 +10,8 @@ import { readGenerationConfig } from '../weights/generation_config.js';
 import type { GgufValue } from '../weights/gguf_types.js';
 import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkPlace, type GgufTensor, writeGguf } from '../weights/write_gguf.js';
+import { checkPlace } from '../weights/whole_file.js';
+import { type GgufTensor, writeGguf } from '../weights/write_gguf.js';
 import { describeForGguf } from '../weights/write_gguf_config.js';
 import { hasTokenizer } from './load.js';
 import {
