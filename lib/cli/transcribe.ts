@@ -19,6 +19,7 @@ interface TranscribeValues extends HubValues, DeviceValues {
   readonly compressionRatioThreshold?: number;
   readonly silenceThreshold?: number;
   readonly seed?: bigint;
+  readonly numBeams?: number;
   readonly json?: boolean;
 }
 
@@ -27,7 +28,7 @@ const flags: Readonly<Record<string, string>> = {
   ...{ beams: '--beams', chunkSeconds: '--chunk-seconds', strideSeconds: '--stride-seconds', language: '--language' },
   ...{ task: '--translate', timestamps: '--timestamps', temperatures: '--temperatures', seed: '--seed' },
   ...{ logprobThreshold: '--logprob-threshold', compressionRatioThreshold: '--compression-ratio-threshold' },
-  noSpeechThreshold: '--silence-threshold',
+  ...{ noSpeechThreshold: '--silence-threshold', numBeams: '--num-beams' },
 };
 
 const rules = `
@@ -56,6 +57,7 @@ export function define(command: Command, context: Context): void {
     .option('--compression-ratio-threshold <x>', 'a text that zlib makes smaller by more is poor', numberOf)
     .option('--silence-threshold <p>', 'nobody speaks where this is likelier and the text poor', numberOf)
     .option('--seed <s>', 'same seed, same text, at temperatures above 0', bigintOf)
+    .option('--num-beams <n>', 'beams of Whisper, at temperature 0; default: 1', integerOf)
     .option('--json', 'one JSON document instead of the text');
   addHubOptions(addDeviceOptions(command))
     .addHelpText('after', rules)
@@ -70,11 +72,11 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
   );
   try {
     const { beams, chunkSeconds, strideSeconds, language, timestamps, temperatures, seed } = values;
-    const { logprobThreshold, compressionRatioThreshold, silenceThreshold: noSpeechThreshold } = values;
+    const { logprobThreshold, compressionRatioThreshold, silenceThreshold: noSpeechThreshold, numBeams } = values;
     const task = values.translate === true ? ('translate' as const) : undefined;
     const whisper = given({
       ...{ language, task, timestamps, temperatures, seed, logprobThreshold, compressionRatioThreshold },
-      noSpeechThreshold,
+      ...{ noSpeechThreshold, numBeams },
     });
     const options: TranscribeOptions = {
       ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },

@@ -11,16 +11,6 @@ export function compressionRatio(ids: readonly number[], vocab: number): number 
   return bytes.length / zlibSize(bytes);
 }
 
-/** ln Σ exp of logits from .. to − 1; −Infinity where none is allowed. */
-export function logSum(logits: Float32Array, from = 0, to = logits.length): number {
-  let most = Number.NEGATIVE_INFINITY;
-  for (let i = from; i < to; i++) most = Math.max(most, logits[i]!);
-  if (most === Number.NEGATIVE_INFINITY) return most;
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += Math.exp(logits[i]! - most);
-  return most + Math.log(sum);
-}
-
 /** Bans all but the k most likely, and those as likely as the last of them (TopKLogitsWarper). 0: bans nothing. */
 export function keepTop(logits: Float32Array, k: number): void {
   if (k === 0 || k >= logits.length) return;

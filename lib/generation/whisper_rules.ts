@@ -1,5 +1,5 @@
+import { logSum } from './log_sum.js';
 import type { LogitsProcessor } from './options.js';
-import { logSum } from './whisper_quality.js';
 
 /** Ids that Whisper's rules speak of. */
 export interface WhisperRules {

@@ -77,6 +77,8 @@ export interface WhisperOptions {
   readonly noSpeechThreshold?: number | undefined;
   /** 0 to 2^64 - 1, for temperatures above 0: same seed, same text. */
   readonly seed?: number | bigint | undefined;
+  /** Beams at temperature 0, 1 to 64: the likeliest text is searched (see BeamSearchOptions). Default: the checkpoint's, or 1. */
+  readonly numBeams?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

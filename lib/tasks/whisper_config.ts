@@ -31,6 +31,7 @@ export interface WhisperConfig {
   readonly noSpeechThreshold: number | undefined;
   /** Ids that may be drawn at a temperature above 0; 0: all. transformers has 50 where nothing is said. */
   readonly topK: number;
+  readonly beams: number;
   /** What is left of the checkpoint's defaults. */
   readonly defaults: GenerationDefaults;
 }
@@ -89,6 +90,7 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
     compressionRatioThreshold: threshold('compression_ratio_threshold'),
     noSpeechThreshold: threshold('no_speech_threshold'),
     topK: defaults.topK ?? 50,
+    beams: defaults.numBeams ?? 1,
     defaults: {
       ...{ ...defaults, suppressTokens: undefined, beginSuppressTokens: undefined, forcedBosTokenId: undefined },
       ...{ forcedEosTokenIds: undefined, maxLength: undefined, maxNewTokens: undefined, other: {} },

@@ -16,12 +16,14 @@ export interface WhisperPlan {
   readonly compressionRatioThreshold: number | undefined;
   readonly noSpeechThreshold: number | undefined;
   readonly seed: bigint;
+  /** At temperature 0. */
+  readonly beams: number;
   readonly signal: AbortSignal | undefined;
 }
 
 const names = [
   ...['language', 'task', 'timestamps', 'temperatures', 'logprobThreshold', 'compressionRatioThreshold'],
-  ...['noSpeechThreshold', 'seed', 'signal'],
+  ...['noSpeechThreshold', 'seed', 'numBeams', 'signal'],
 ];
 
 function refuse(name: string, expected: string, found: unknown, hint?: string): never {
@@ -55,7 +57,14 @@ function checkSpeech({ language, task, timestamps }: WhisperOptions, config: Whi
 
 /** What would do nothing is refused. */
 function checkFallback(options: WhisperOptions, config: WhisperConfig): void {
-  const { temperatures = [0], logprobThreshold, compressionRatioThreshold, noSpeechThreshold, seed } = options;
+  const {
+    temperatures = [0],
+    logprobThreshold,
+    compressionRatioThreshold,
+    noSpeechThreshold,
+    seed,
+    numBeams,
+  } = options;
   checkTemperatures(temperatures);
   checkNumber('logprobThreshold', logprobThreshold, -1000, 0);
   checkNumber('compressionRatioThreshold', compressionRatioThreshold, 0, 1000);
@@ -76,6 +85,10 @@ function checkFallback(options: WhisperOptions, config: WhisperConfig): void {
       refuse('noSpeechThreshold', 'a checkpoint with no_timestamps_token_id', noSpeechThreshold);
     if (logprobThreshold === undefined && config.logprobThreshold === undefined)
       refuse('noSpeechThreshold', 'logprobThreshold with it', noSpeechThreshold);
+  }
+  if (numBeams !== undefined) {
+    generateRules.numBeams!(numBeams, 'numBeams');
+    if (numBeams > 1 && temperatures.every((t) => t > 0)) refuse('numBeams', 'temperature 0 with it', temperatures);
   }
   if (seed === undefined) return;
   generateRules.seed!(seed, 'seed');
@@ -98,6 +111,7 @@ export function whisperPlan(options: WhisperOptions, config: WhisperConfig): Whi
     compressionRatioThreshold: options.compressionRatioThreshold ?? config.compressionRatioThreshold,
     noSpeechThreshold: options.noSpeechThreshold ?? config.noSpeechThreshold,
     seed: seed === undefined ? getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed),
+    beams: options.numBeams ?? config.beams,
     signal: options.signal,
   };
 }

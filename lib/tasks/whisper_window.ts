@@ -2,8 +2,9 @@ import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
 import { AbortError } from '../errors.js';
+import { logSum } from '../generation/log_sum.js';
 import { type LogitsProcessor, resolveOptions } from '../generation/options.js';
-import { compressionRatio, keepBest, keepTop, logSum } from '../generation/whisper_quality.js';
+import { compressionRatio, keepBest, keepTop } from '../generation/whisper_quality.js';
 import { whisperProcessor } from '../generation/whisper_rules.js';
 import type { WhisperConfig } from './whisper_config.js';
 import type { WhisperPlan } from './whisper_options.js';
@@ -123,21 +124,21 @@ export class WindowWriter {
       rules(logits, context);
       if (temperature > 0) keepTop(logits, config.topK);
     };
-    const drawn = temperature === 0 ? { greedy: true } : { temperature, topK: 0, seed };
-    const options = resolveOptions(
-      { ...drawn, maxTokens: config.maxLength(begin) - 1, logitsProcessor },
-      config.defaults,
-      {
-        ...{ vocab: config.vocab, eosIds: [config.eos], promptLength: 1 },
-        contextLeft: this.#host.plan.maxContext - 1,
-      },
-    );
+    const beams = temperature === 0 && plan.beams > 1 ? { numBeams: plan.beams } : {};
+    const drawn = temperature === 0 ? { greedy: true, ...beams } : { temperature, topK: 0, seed };
+    const options = resolveOptions({ ...drawn, maxTokens: config.maxLength(begin) - 1 }, config.defaults, {
+      ...{ vocab: config.vocab, eosIds: [config.eos], promptLength: 1 },
+      contextLeft: this.#host.plan.maxContext - 1,
+    });
     const sink = new Written();
     const source = { ids: new Int32Array(this.#built.maxSource), features };
     // A signal of its own: the engine listens to it, and there may be many windows.
     const signal = plan.signal === undefined ? undefined : AbortSignal.any([plan.signal]);
     const prompt = Int32Array.of(config.start);
-    this.#host.engine.submit({ prompt, options: { ...options, n: 1, signal }, sink, source });
+    this.#host.engine.submit({
+      ...{ prompt, options: { ...options, n: 1, signal, logitsProcessor }, sink, source },
+      lead: forced.length,
+    });
     await sink.done;
     const all = sink.ids.slice(forced.length);
     const logprobs = sink.logprobs.slice(forced.length);

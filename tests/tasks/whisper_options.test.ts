@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readAudio } from '../../lib/audio/read.js';
 import { AbortError, OptionError } from '../../lib/errors.js';
-import { compressionRatio, keepBest, keepTop, logSum } from '../../lib/generation/whisper_quality.js';
+import { logSum } from '../../lib/generation/log_sum.js';
+import { compressionRatio, keepBest, keepTop } from '../../lib/generation/whisper_quality.js';
 import { load } from '../../lib/tasks/load.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../../lib/tasks/speech.js';
 import { fixture, readJson } from '../support/fixtures.js';
@@ -19,6 +20,7 @@ interface Call {
   readonly logprob_threshold?: number;
   readonly compression_ratio_threshold?: number;
   readonly no_speech_threshold?: number;
+  readonly num_beams?: number;
   readonly windows: readonly {
     readonly temperature: number;
     readonly again: boolean;
@@ -51,6 +53,7 @@ function optionsOf(call: Call): TranscribeOptions {
   return {
     ...(language == null ? {} : { language }),
     ...(call.times === true ? { timestamps: true } : {}),
+    ...(call.num_beams === undefined ? {} : { numBeams: call.num_beams }),
     ...(again ? { temperatures } : {}),
     ...(again || silent ? { logprobThreshold: call.logprob_threshold } : {}),
     ...(again ? { compressionRatioThreshold: call.compression_ratio_threshold } : {}),
@@ -100,6 +103,27 @@ describe('poor text is written again, silence passed over, as transformers does'
   });
 });
 
+describe('beams find what those of transformers find', () => {
+  for (const name of ['3 beams', '4 beams, times', '4 beams, long'])
+    it(name, async () => {
+      const call = named(name);
+      expectLike(await model.transcribe(partOf(call), optionsOf(call)), call);
+    });
+
+  it('not what is found without, alone or with others the same, drawn where they do not suffice', async () => {
+    const call = named('4 beams, long');
+    const one = await model.transcribe(partOf(call), optionsOf(call));
+    expect(one.text).not.toBe((await model.transcribe(partOf(call), { language: 'en' })).text);
+    expect(await model.transcribe([audio, partOf(call), partOf(call)], optionsOf(call))).toEqual([
+      ...[expect.anything(), one, one],
+    ]);
+    const again = { ...optionsOf(call), temperatures: [0, 1], logprobThreshold: 0, seed: 5 };
+    const drawn = await model.transcribe(partOf(call), again);
+    expect(drawn).toEqual(await model.transcribe(partOf(call), { ...again, numBeams: 1 }));
+    expect(drawn.segments![0]!.temperature).toBe(1);
+  });
+});
+
 describe('drawn text', () => {
   const options = { language: 'en', temperatures: [1.5], seed: 7 } as const;
 
@@ -145,6 +169,9 @@ it('refuses options that are wrong or would do nothing', async () => {
     [{ noSpeechThreshold: 0.6 }, 'noSpeechThreshold'],
     [{ noSpeechThreshold: 1.1, logprobThreshold: -1 }, 'noSpeechThreshold'],
     [{ seed: 1 }, 'seed'],
+    [{ numBeams: 0 }, 'numBeams'],
+    [{ numBeams: 65 }, 'numBeams'],
+    [{ numBeams: 2, temperatures: [0.5] }, 'numBeams'],
     [{ seed: -1, temperatures: [1] }, 'seed'],
   ];
   for (const [options, name] of wrong) {
