@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { OptionError } from '../errors.js';
 
 /** What a command works with besides its own options. */
 export interface Context {
@@ -58,4 +59,21 @@ export function collect<T>(parse: (text: string) => T): (text: string, before: T
 /** The same object without the fields that are undefined. */
 export function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** An OptionError of the library with the names of the command line: `flags` by the library's names. Other errors stay. */
+export function inFlags(error: unknown, flags: Readonly<Record<string, string>>): unknown {
+  if (!(error instanceof OptionError)) return error;
+  const { name = '', expected, found, hint } = error.facts;
+  const flag = flags[name];
+  if (flag === undefined) return error;
+  // The library finds a name where it knows none such.
+  if (found === name) return new OptionError(`${flag} has no meaning for this model`, { name: flag });
+  const spelled = (text: unknown): unknown =>
+    typeof text === 'string' ? text.replace(/\b[a-z]+[A-Z]\w*\b/g, (word) => flags[word] ?? word) : text;
+  return new OptionError(`bad ${flag}`, {
+    ...{ name: flag, found },
+    ...(expected === undefined ? {} : { expected: spelled(expected) }),
+    ...(hint === undefined ? {} : { hint: spelled(hint) as string }),
+  });
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { OptionError } from '../errors.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../tasks/speech.js';
-import { type Context, given, integerOf, numberOf } from './command.js';
+import { bigintOf, type Context, given, inFlags, integerOf, numberOf, numbersOf } from './command.js';
 import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, openModel } from './options.js';
 import { print } from './output.js';
 
@@ -14,14 +14,28 @@ interface TranscribeValues extends HubValues, DeviceValues {
   readonly language?: string;
   readonly translate?: boolean;
   readonly timestamps?: boolean;
+  readonly temperatures?: number[];
+  readonly logprobThreshold?: number;
+  readonly compressionRatioThreshold?: number;
+  readonly silenceThreshold?: number;
+  readonly seed?: bigint;
+  readonly numBeams?: number;
   readonly json?: boolean;
 }
+
+/** Names of the library's options here. */
+const flags: Readonly<Record<string, string>> = {
+  ...{ beams: '--beams', chunkSeconds: '--chunk-seconds', strideSeconds: '--stride-seconds', language: '--language' },
+  ...{ task: '--translate', timestamps: '--timestamps', temperatures: '--temperatures', seed: '--seed' },
+  ...{ logprobThreshold: '--logprob-threshold', compressionRatioThreshold: '--compression-ratio-threshold' },
+  ...{ noSpeechThreshold: '--silence-threshold', numBeams: '--num-beams' },
+};
 
 const rules = `
 FILE is WAV, FLAC, MP3, Ogg Vorbis or Ogg Opus of any rate; channels are averaged. Standard output carries the text, a
 line for each file, which begins with the file's name where there are several. --words writes a line for each word: start
 and end in seconds, confidence, word. --timestamps does so for each segment of Whisper: start, end, text. Beams, chunks and
---words are for CTC models (Wav2Vec2, HuBERT), languages, --translate and --timestamps for Whisper.`;
+--words are for CTC models (Wav2Vec2, HuBERT), languages, --translate, --timestamps and what follows for Whisper.`;
 
 export function define(command: Command, context: Context): void {
   command
@@ -34,6 +48,16 @@ export function define(command: Command, context: Context): void {
     .option('--language <code>', 'spoken language (en, german …); default: heard')
     .option('--translate', 'write English, whatever is spoken')
     .option('--timestamps', 'a line for each segment, with its time')
+    .option(
+      '--temperatures <t,…>',
+      'to write a poor text at again, such as 0,0.2,0.4,0.6,0.8,1; default: 0',
+      numbersOf(64),
+    )
+    .option('--logprob-threshold <x>', 'a text of a lower mean log-probability is poor', numberOf)
+    .option('--compression-ratio-threshold <x>', 'a text that zlib makes smaller by more is poor', numberOf)
+    .option('--silence-threshold <p>', 'nobody speaks where this is likelier and the text poor', numberOf)
+    .option('--seed <s>', 'same seed, same text, at temperatures above 0', bigintOf)
+    .option('--num-beams <n>', 'beams of Whisper, at temperature 0; default: 1', integerOf)
     .option('--json', 'one JSON document instead of the text');
   addHubOptions(addDeviceOptions(command))
     .addHelpText('after', rules)
@@ -47,9 +71,13 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
     load(values.model, { ...options, task: 'transcribe' }),
   );
   try {
-    const { beams, chunkSeconds, strideSeconds, language, timestamps } = values;
+    const { beams, chunkSeconds, strideSeconds, language, timestamps, temperatures, seed } = values;
+    const { logprobThreshold, compressionRatioThreshold, silenceThreshold: noSpeechThreshold, numBeams } = values;
     const task = values.translate === true ? ('translate' as const) : undefined;
-    const whisper = given({ language, task, timestamps });
+    const whisper = given({
+      ...{ language, task, timestamps, temperatures, seed, logprobThreshold, compressionRatioThreshold },
+      ...{ noSpeechThreshold, numBeams },
+    });
     const options: TranscribeOptions = {
       ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },
       signal: context.signal,
@@ -57,7 +85,9 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
     const hint = 'Whisper gives segments: --timestamps';
     if (values.words === true && (Object.keys(whisper).length > 0 || model instanceof WhisperModel))
       throw new OptionError('--words is for CTC models', { name: 'words', found: true, hint });
-    const found = await model.transcribe(files, options);
+    const found = await model.transcribe(files, options).catch((error: unknown) => {
+      throw inFlags(error, flags);
+    });
     if (values.json === true) {
       const documents = found.map((one, i) => ({ file: files[i], ...one }));
       await print(`${JSON.stringify(documents.length === 1 ? documents[0] : documents, undefined, 2)}\n`);

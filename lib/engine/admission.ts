@@ -1,4 +1,5 @@
 import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
+import { logSum } from '../generation/log_sum.js';
 import { pageTokens } from '../layers/decoder.js';
 import { beamBlocks } from './beams.js';
 import { blocksFor } from './kv_blocks.js';
@@ -110,5 +111,7 @@ export function processLogits(s: Sequence, logits: Float32Array): void {
       found: changed instanceof Float32Array ? `one of ${changed.length}` : typeof changed,
     });
   }
+  // Beams are scored by log-probabilities from before the processor, whose bans do not make the others likelier.
+  if (s.beams !== undefined) s.shift = logSum(changed) - logSum(logits);
   logits.set(changed);
 }

@@ -21,17 +21,18 @@ export function beamBlocks(prompt: number, maxTokens: number, beams: number): nu
 function searchOptions(request: GenerationRequest): BeamOptions {
   const { beams, stopIds: eosIds, maxTokens } = request.options;
   const length = request.prompt.length;
-  return { ...beams!, eosIds, promptLength: length - (request.forcedIds ?? 0), maxLength: length + maxTokens };
+  const promptLength = length + (request.lead ?? 0) - (request.forcedIds ?? 0);
+  return { ...beams!, eosIds, promptLength, maxLength: length + maxTokens };
 }
 
 /** The candidates of draw `at` of a step of `samples` draws. */
-function candidatesOf(result: StepResult, at: number, samples: number, wanted: number): BeamCandidates {
+function candidatesOf(result: StepResult, at: number, samples: number, wanted: number, shift: number): BeamCandidates {
   const { top_ids: topIds, top_logprobs: topLogprobs } = result.outputs;
   const top = topIds!.length / samples;
   let count = 0;
   while (count < Math.min(wanted, top) && topIds![at * top + count]! >= 0) count++;
   const of = <T extends { subarray(a: number, b: number): T }>(all: T): T => all.subarray(at * top, at * top + count);
-  return { ids: of(topIds as Int32Array), logProbs: of(topLogprobs as Float32Array) };
+  return { ids: of(topIds as Int32Array), logProbs: of(topLogprobs as Float32Array), shift };
 }
 
 /**
@@ -41,7 +42,10 @@ function candidatesOf(result: StepResult, at: number, samples: number, wanted: n
 export class BeamJob {
   readonly request: GenerationRequest;
   readonly #blocks: KvBlocks;
-  readonly #search: BeamSearch;
+  readonly #options: BeamOptions;
+  /** Undefined while ids are drawn that come before all beams. */
+  #search: BeamSearch | undefined;
+  readonly #lead: number[] = [];
   /** How many of the most likely ids each beam's row wants. */
   readonly wanted: number;
   readonly #most: number;
@@ -54,7 +58,8 @@ export class BeamJob {
     const options = searchOptions(request);
     this.request = request;
     this.#blocks = blocks;
-    this.#search = new BeamSearch(Array.from(request.prompt), options);
+    this.#options = options;
+    if ((request.lead ?? 0) === 0) this.#search = new BeamSearch(Array.from(request.prompt), options);
     this.wanted = candidatesWanted(options);
     this.#most = beamBlocks(request.prompt.length, request.options.maxTokens, options.beams);
     this.#running = [first];
@@ -73,11 +78,15 @@ export class BeamJob {
       const found = `after ${this.#running[0]!.ids.length} tokens`;
       throw new NumericError('the logits of a beam hold a NaN, or no token is allowed', { found });
     }
-    const given = this.#running.map((_, i) => candidatesOf(result, sample + i, samples, this.wanted));
+    const given = this.#running.map((s, i) => candidatesOf(result, sample + i, samples, this.wanted, s.shift));
+    if (this.#search === undefined) {
+      this.#follow(given[0]!);
+      return { running: [] };
+    }
     const parents = this.#search.step(this.#forced(given));
     const before = this.#running;
     for (const s of before) s.done = true;
-    if (parents.length === 0) return { running: [], finished: this.#search.finished };
+    if (parents.length === 0) return { running: [], finished: this.#finished(this.#search) };
     const beams = this.#search.running;
     this.#within(() => {
       const tables = this.#inherit(
@@ -95,6 +104,18 @@ export class BeamJob {
       return [];
     });
     return { running: this.#running };
+  }
+
+  /** One more id before the beams part. */
+  #follow({ ids, logProbs }: BeamCandidates): void {
+    const [first] = this.#running;
+    first!.ids.push(ids[0]!);
+    this.#lead.push(logProbs[0]!);
+    if (this.#lead.length === this.request.lead) this.#search = new BeamSearch([...first!.ids], this.#options);
+  }
+
+  #finished(search: BeamSearch): Beam[] {
+    return search.finished.map((beam) => ({ ...beam, logProbs: [...this.#lead, ...beam.logProbs] }));
   }
 
   /** Gives all blocks back; false if that was done before. */
@@ -147,9 +168,10 @@ export function tellBeams({ prompt, options, sink }: GenerationRequest, finished
       expected: finished.length,
       found: options.n,
     });
-  for (const [index, { ids, score }] of finished.slice(0, options.n).entries()) {
+  for (const [index, { ids, score, logProbs }] of finished.slice(0, options.n).entries()) {
     const stops = (id: number): boolean => options.stopIds.includes(id);
-    for (const id of ids.slice(prompt.length)) sink.token(index, { id, logprob: Number.NaN, top: [], stop: stops(id) });
+    for (const [i, id] of ids.slice(prompt.length).entries())
+      sink.token(index, { id, logprob: logProbs[i]!, top: [], stop: stops(id) });
     sink.finish(index, stops(ids.at(-1)!) ? 'stop' : 'length', score);
   }
 }

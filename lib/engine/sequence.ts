@@ -8,7 +8,7 @@ import type { ResolvedProbe, StepTrace } from './probe_step.js';
 /** One sampled token as the engine reports it. */
 export interface SampledToken {
   readonly id: number;
-  /** Natural logarithm of its probability under the raw logits; NaN of a beam, which has a score as a whole. */
+  /** Natural logarithm of its probability under the logits that a processor left. */
   readonly logprob: number;
   /** The most likely tokens at this place, best first. */
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
@@ -70,6 +70,8 @@ export interface GenerationRequest {
   readonly source?: SourceIds | undefined;
   /** How many ids at the end of `prompt` count as generated in the scores of beams (forced_bos_token_id). */
   readonly forcedIds?: number | undefined;
+  /** How many ids are drawn one after another before beams part: a processor leaves one only of each. */
+  readonly lead?: number | undefined;
   /** The id that a beam of the greatest length ends with (forced_eos_token_id). */
   readonly forcedEos?: number | undefined;
   /** What it sees and changes of the inside. */
@@ -95,6 +97,8 @@ export class Sequence {
   text: SourceText | undefined;
   /** The search that this is a beam of. */
   beams: BeamJob | undefined;
+  /** What the processor took from the probability of all ids together, as a logarithm; of a beam. */
+  shift = 0;
   /** What was shown since the last token. */
   traces: StepTrace[] = [];
   done = false;

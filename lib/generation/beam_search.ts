@@ -20,12 +20,16 @@ export interface BeamOptions {
 export interface Beam {
   readonly ids: readonly number[];
   readonly score: number;
+  /** Log-probabilities of the ids after the prompt, as the candidates had them. */
+  readonly logProbs: readonly number[];
 }
 
 /** The most likely ids after one beam, best first, the lower id first among equals; log-probabilities as processors leave them. */
 export interface BeamCandidates {
   readonly ids: ArrayLike<number>;
   readonly logProbs: ArrayLike<number>;
+  /** What they have in common and only scores are to count; default 0. */
+  readonly shift?: number | undefined;
 }
 
 /** How many candidates of each beam a step needs. */
@@ -40,6 +44,7 @@ interface Candidate {
   readonly parent: number;
   readonly id: number;
   readonly score: number;
+  readonly logProb: number;
   readonly ends: boolean;
 }
 
@@ -70,7 +75,7 @@ class Group {
   constructor(prompt: readonly number[], options: BeamOptions) {
     this.#options = options;
     this.#beams = options.beams / (options.groups ?? 1);
-    this.#running = [{ ids: prompt, score: 0 }];
+    this.#running = [{ ids: prompt, score: 0, logProbs: [] }];
   }
 
   get running(): readonly Beam[] {
@@ -92,7 +97,7 @@ class Group {
       this.#beams,
     );
     this.#finish(candidates, length);
-    this.#running = next.map((c) => ({ ids: this.#idsOf(c), score: c.score }));
+    this.#running = next.map((c) => ({ ...this.#after(c), score: c.score }));
     this.#improvable = this.#improvable && this.#canImprove(length);
     const full = this.#options.earlyStopping === true && this.#full;
     this.#over = !this.#improvable || full || candidates.every((c) => c.ends);
@@ -104,30 +109,28 @@ class Group {
   }
 
   #candidates(given: readonly BeamCandidates[], keep: number, last: boolean): Candidate[] {
-    const places: { parent: number; id: number; score: number }[] = [];
+    const places: { parent: number; id: number; score: number; logProb: number }[] = [];
     // At first there is one beam; the others are as if they were the same, far worse.
     const first = this.#running.length === 1;
     for (let i = 0; i < (first ? this.#beams : this.#running.length); i++) {
       const parent = first ? 0 : i;
-      const { ids, logProbs } = given[parent]!;
+      const { ids, logProbs, shift = 0 } = given[parent]!;
       const before = first && i > 0 ? none : this.#running[parent]!.score;
       for (let c = 0; c < ids.length; c++) {
-        const score = before + logProbs[c]!;
+        const score = before + logProbs[c]! + shift;
         if (places.length === keep && !(score > places[keep - 1]!.score)) continue;
         let at = places.length;
         while (at > 0 && score > places[at - 1]!.score) at--;
-        places.splice(at, 0, { parent, id: ids[c]!, score });
+        places.splice(at, 0, { parent, id: ids[c]!, score, logProb: logProbs[c]! });
         if (places.length > keep) places.pop();
       }
     }
-    return places.map(({ parent, id, score }) => ({
-      ...{ parent, id, score },
-      ends: last || this.#options.eosIds.includes(id),
-    }));
+    return places.map((place) => ({ ...place, ends: last || this.#options.eosIds.includes(place.id) }));
   }
 
-  #idsOf({ parent, id }: Candidate): number[] {
-    return (this.#running[parent]!.ids as number[]).concat(id);
+  #after({ parent, id, logProb }: Candidate): Pick<Beam, 'ids' | 'logProbs'> {
+    const { ids, logProbs } = this.#running[parent]!;
+    return { ids: (ids as number[]).concat(id), logProbs: (logProbs as number[]).concat(logProb) };
   }
 
   /** Candidates among the best `beams` that ended join the finished, of which the best stay. */
@@ -140,7 +143,7 @@ class Group {
       .filter((c) => c.ends)
       .map(
         (c): Finished => ({
-          ids: this.#idsOf(c),
+          ...this.#after(c),
           score: c.score / (length - promptLength) ** lengthPenalty,
           done: true,
         }),
@@ -165,7 +168,7 @@ function diversified(given: BeamCandidates, chosen: readonly number[], penalty: 
   for (const id of chosen) times.set(id, (times.get(id) ?? 0) + 1);
   const list = Array.from(given.ids, (id, i) => ({ id, score: given.logProbs[i]! - penalty * (times.get(id) ?? 0) }));
   list.sort((a, b) => b.score - a.score || a.id - b.id);
-  return { ids: list.map((c) => c.id), logProbs: list.map((c) => c.score) };
+  return { ids: list.map((c) => c.id), logProbs: list.map((c) => c.score), shift: given.shift };
 }
 
 /** Beams of one prompt, in one group or several. */

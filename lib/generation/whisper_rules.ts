@@ -1,3 +1,4 @@
+import { logSum } from './log_sum.js';
 import type { LogitsProcessor } from './options.js';
 
 /** Ids that Whisper's rules speak of. */
@@ -11,16 +12,6 @@ export interface WhisperRules {
   readonly beginSuppress: readonly number[];
   /** Given where times are written: <|notimestamps|>, and the greatest first time, in steps after <|0.00|>. */
   readonly times?: { readonly none: number; readonly maxInitial: number | undefined } | undefined;
-}
-
-/** ln Σ exp of logits from .. to − 1; −Infinity where none is allowed. */
-function logSum(logits: Float32Array, from: number, to: number): number {
-  let most = Number.NEGATIVE_INFINITY;
-  for (let i = from; i < to; i++) most = Math.max(most, logits[i]!);
-  if (most === Number.NEGATIVE_INFINITY) return most;
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += Math.exp(logits[i]! - most);
-  return most + Math.log(sum);
 }
 
 /**

@@ -16,6 +16,14 @@ export interface TranscribedSegment {
   readonly start: number;
   readonly end: number;
   readonly text: string;
+  /** At which the window was written that it is part of; so the next three. */
+  readonly temperature: number;
+  /** Mean log-probability (nats) of the window's ids among those allowed, the end included. */
+  readonly avgLogprob: number;
+  /** Bytes of the window's ids over what zlib makes of them: high where a text goes round in circles. */
+  readonly compressionRatio: number;
+  /** Probability of <|nospeech|> where the window begins; undefined of a checkpoint without times. */
+  readonly noSpeechProb: number | undefined;
 }
 
 /** What was said. */
@@ -55,6 +63,22 @@ export interface WhisperOptions {
   readonly task?: 'transcribe' | 'translate' | undefined;
   /** Segments with times; default false, but audio longer than 30 s always has them. */
   readonly timestamps?: boolean | undefined;
+  /**
+   * Temperatures to write a window at, one after another, while its text is worse than `logprobThreshold` or
+   * `compressionRatioThreshold`; 0 takes the most likely id. Default [0]; OpenAI's own: [0, 0.2, 0.4, 0.6, 0.8, 1]. Above 0, ids
+   * are drawn from the checkpoint's `top_k` most likely, 50 where it has none, as transformers does.
+   */
+  readonly temperatures?: readonly number[] | undefined;
+  /** A text whose mean log-probability (nats) is below is tried at the next temperature; -1 is OpenAI's. Default: the checkpoint's, or none. */
+  readonly logprobThreshold?: number | undefined;
+  /** A text more repetitive than this is tried at the next temperature; 2.4 (OpenAI), 1.35 (transformers, of ids). */
+  readonly compressionRatioThreshold?: number | undefined;
+  /** A window with a greater probability of no speech, and a text below `logprobThreshold`, is passed over; 0.6 is OpenAI's. */
+  readonly noSpeechThreshold?: number | undefined;
+  /** 0 to 2^64 - 1, for temperatures above 0: same seed, same text. */
+  readonly seed?: number | bigint | undefined;
+  /** Beams at temperature 0, 1 to 64: the likeliest text is searched (see BeamSearchOptions). Default: the checkpoint's, or 1. */
+  readonly numBeams?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -8,6 +8,7 @@ import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { type AudioTrace, type AudioTraceRequest, checkAudioTrace, traceClip } from './inspect_audio.js';
 import type { CtcOptions, SpeechModel, Transcription } from './speech.js';
+import { Turn } from './turn.js';
 
 /** How the waveform is prepared: preprocessor_config.json. */
 export interface AudioPreparation {
@@ -20,19 +21,6 @@ export interface AudioPreparation {
 const candidates = 32;
 /** Inputs of a list that are read and heard at the same time. */
 const atOnce = 16;
-/** Milliseconds on the event loop before others have their turn. */
-const slice = 4;
-
-/** Pauses where this turn of the event loop has gone on for long. */
-class Turn {
-  #since = performance.now();
-
-  async next(): Promise<void> {
-    if (performance.now() - this.#since < slice) return;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#since = performance.now();
-  }
-}
 
 /** (x − mean) / √(variance + 1e-7), as Wav2Vec2FeatureExtractor does it. */
 async function normalized(x: Float32Array): Promise<Float32Array> {

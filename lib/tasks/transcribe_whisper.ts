@@ -2,51 +2,18 @@ import { type AudioInput, readAudio } from '../audio/read.js';
 import type { Spectrograms } from '../audio/spectrogram.js';
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
-import type { SampledToken, Sink } from '../engine/sequence.js';
-import { AbortError, DisposedError, InputError, OptionError } from '../errors.js';
-import { resolveOptions } from '../generation/options.js';
-import { type WhisperSegment, whisperProcessor, windowSegments } from '../generation/whisper_rules.js';
+import { DisposedError, InputError } from '../errors.js';
+import { type WhisperSegment, windowSegments } from '../generation/whisper_rules.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkObject } from './arguments.js';
 import type { SpeechModel, Transcription, WhisperOptions } from './speech.js';
-import { languageIn, type WhisperConfig } from './whisper_config.js';
+import type { WhisperConfig } from './whisper_config.js';
+import { type WhisperPlan, whisperPlan } from './whisper_options.js';
+import { type Attempt, type Beginning, WindowWriter } from './whisper_window.js';
 
-/** Ids that the model wrote for a window. */
-class Written implements Sink {
-  readonly ids: number[] = [];
-  readonly logprobs: number[] = [];
-  readonly done: Promise<void>;
-  #resolve!: () => void;
-  #reject!: (error: unknown) => void;
-
-  constructor() {
-    this.done = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  token(_index: number, { id, logprob, stop }: SampledToken): boolean {
-    if (stop) return false;
-    this.ids.push(id);
-    this.logprobs.push(logprob);
-    return false;
-  }
-
-  finish(): void {
-    this.#resolve();
-  }
-
-  fail(error: unknown): void {
-    this.#reject(error);
-  }
-}
-
-/** How the decoder begins: ids after the start, undefined where the model itself says which language it hears. */
-interface Beginning {
-  readonly forced: readonly (number | undefined)[];
-  readonly times: boolean;
+/** A stretch of text, and the attempt that it is part of. */
+interface Heard extends WhisperSegment {
+  readonly attempt: Attempt;
 }
 
 /** WhisperForConditionalGeneration: speech in many languages to text, or to English (Radford et al. 2022). */
@@ -57,6 +24,7 @@ export class WhisperModel implements SpeechModel {
   readonly config: WhisperConfig;
   readonly #built: BuiltSeq2Seq;
   readonly #spectrograms: Spectrograms;
+  readonly #writer: WindowWriter;
   #disposed = false;
 
   /** @internal Use `load()`. */
@@ -72,6 +40,7 @@ export class WhisperModel implements SpeechModel {
     this.config = parts.config;
     this.#built = built;
     this.#spectrograms = spectrograms;
+    this.#writer = new WindowWriter(host, built, parts.config);
   }
 
   get sampleRate(): number {
@@ -84,11 +53,11 @@ export class WhisperModel implements SpeechModel {
   }
 
   /**
-   * Text and segments of audio, greedily: a path, samples at `sampleRate`, or samples with their own rate; several inputs run
+   * Text and segments of audio: a path, samples at `sampleRate`, or samples with their own rate; several inputs run
    * together, which changes no bit of their results. Audio longer than a window (30 s) is heard window by window, each from the
-   * last time that was written, as transformers does it without conditions on earlier text and without fallback to
-   * higher temperatures; it is always written with times. `confidence`: the geometric mean of the tokens' probabilities among those allowed.
-   * Throws InputError, OptionError, AbortError, NumericError.
+   * last time that was written, as transformers does it; it is always written with times. A window is written greedily, and
+   * again at higher temperatures where `temperatures` says so and the text is poor. `confidence`: the geometric mean of the
+   * tokens' probabilities among those allowed. Throws InputError, OptionError, AbortError, NumericError.
    */
   transcribe(input: AudioInput, options?: WhisperOptions): Promise<Transcription>;
   transcribe(inputs: readonly AudioInput[], options?: WhisperOptions): Promise<Transcription[]>;
@@ -97,8 +66,8 @@ export class WhisperModel implements SpeechModel {
     options: WhisperOptions = {},
   ): Promise<Transcription | Transcription[]> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    this.#check(options);
-    if (!Array.isArray(input)) return this.#one(input as AudioInput, options);
+    const plan = whisperPlan(options, this.config);
+    if (!Array.isArray(input)) return this.#one(input as AudioInput, plan);
     if (input.length === 0)
       throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
     // The first failure ends the call; the others are stopped with it.
@@ -106,7 +75,7 @@ export class WhisperModel implements SpeechModel {
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
     try {
       return await Promise.all(
-        Array.from(input as readonly AudioInput[], (one) => this.#one(one, { ...options, signal })),
+        Array.from(input as readonly AudioInput[], (one) => this.#one(one, { ...plan, signal })),
       );
     } finally {
       stop.abort();
@@ -124,28 +93,8 @@ export class WhisperModel implements SpeechModel {
     return this.dispose();
   }
 
-  #check(options: WhisperOptions): void {
-    checkObject('options', options, ['language', 'task', 'timestamps', 'signal']);
-    const { language, task, timestamps, signal } = options;
-    const refuse = (name: string, expected: string, found: unknown): never => {
-      throw new OptionError(`bad ${name}`, { name, expected, found });
-    };
-    if (signal !== undefined && !(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);
-    if (timestamps !== undefined && typeof timestamps !== 'boolean') refuse('timestamps', 'true or false', timestamps);
-    if (timestamps === true && this.config.noTimes === undefined)
-      refuse('timestamps', 'a checkpoint with no_timestamps_token_id', timestamps);
-    if (language !== undefined) {
-      if (!this.config.multilingual) refuse('language', 'nothing: the model hears English only', language);
-      languageIn(this.config.languages, language);
-    }
-    if (task === undefined) return;
-    if (task !== 'transcribe' && task !== 'translate') refuse('task', 'transcribe or translate', task);
-    if (!this.config.multilingual || this.config.tasks[task] === undefined)
-      refuse('task', 'nothing: the model writes what it hears', task);
-  }
-
-  async #one(input: AudioInput, options: WhisperOptions): Promise<Transcription> {
-    const { signal } = options;
+  async #one(input: AudioInput, plan: WhisperPlan): Promise<Transcription> {
+    const { signal } = plan;
     const samples = await readAudio(input, { sampleRate: this.sampleRate, signal });
     const features = await this.#spectrograms.features(samples);
     const { bands, hop, chunk } = this.#spectrograms.config;
@@ -157,81 +106,46 @@ export class WhisperModel implements SpeechModel {
       throw new InputError('audio longer than a window wants times, which this checkpoint cannot write', {
         ...{ name: 'input', expected: `at most ${chunk / this.sampleRate} s`, found: samples.length / this.sampleRate },
       });
-    let begin = this.#beginning(options, options.timestamps === true || samples.length > chunk);
-    const [segments, logprobs]: [WhisperSegment[], number[]] = [[], []];
-    for (let seek = 0; seek < heard; ) {
-      if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
+    let begin = this.#beginning(plan, plan.times || samples.length > chunk);
+    const segments: Heard[] = [];
+    const logprobs: number[] = [];
+    for (let [seek, count] = [0, 0]; seek < heard; count++) {
       const frames = Math.min(window, total - seek);
       const part = new Float32Array(window * bands);
       part.set(features.subarray(seek * bands, (seek + frames) * bands));
-      const written = await this.#write(part, begin, signal);
-      logprobs.push(...written.logprobs.slice(begin.forced.length));
+      const attempt = await this.#writer.write(part, begin, plan, count);
       // The language of the first window is that of all.
-      begin = { ...begin, forced: begin.forced.map((id, i) => id ?? written.ids[i]) };
-      const ids = written.ids.slice(begin.forced.length);
+      begin = { ...begin, forced: attempt.forced };
+      if (attempt.skip) {
+        seek += frames;
+        continue;
+      }
+      logprobs.push(...attempt.logprobs);
       const place = { offset: (seek * hop) / this.sampleRate, frames, stride };
       // Where no times are asked for, those that come all the same say nothing.
-      const found = windowSegments(ids, begin.times ? this.config.firstTime : Number.POSITIVE_INFINITY, place);
-      segments.push(...found.segments);
+      const firstTime = begin.times ? this.config.firstTime : Number.POSITIVE_INFINITY;
+      const found = windowSegments(attempt.ids, firstTime, place);
+      segments.push(...found.segments.map((segment) => ({ ...segment, attempt })));
       seek += found.advance;
     }
     return this.#result(segments, logprobs, begin, samples.length / this.sampleRate);
   }
 
   /** Start ids after the first: language, task, no times; as transformers has them, with `transcribe` as the default task. */
-  #beginning({ language, task }: WhisperOptions, times: boolean): Beginning {
-    const { multilingual, languages, tasks, noTimes } = this.config;
+  #beginning({ language, task }: WhisperPlan, times: boolean): Beginning {
+    const { multilingual, tasks, noTimes } = this.config;
     const forced: (number | undefined)[] = [];
     if (multilingual) {
-      forced.push(language === undefined ? undefined : languages.get(languageIn(languages, language))!);
-      const id = tasks[task ?? 'transcribe'];
+      forced.push(language);
+      const id = tasks[task];
       if (id !== undefined) forced.push(id);
     }
     if (!times && noTimes !== undefined) forced.push(noTimes);
     return { forced, times };
   }
 
-  /** What the model writes for one window (frames, bands), its beginning after the start id included. */
-  async #write(
-    features: Float32Array,
-    { forced, times }: Beginning,
-    signal: AbortSignal | undefined,
-  ): Promise<Written> {
-    const { config } = this;
-    const { decoder, maxSource } = this.#built;
-    const begin = 1 + forced.length;
-    const rules = whisperProcessor({
-      ...{ begin, eos: config.eos, suppress: config.suppress, beginSuppress: config.beginSuppress },
-      times: times ? { none: config.noTimes!, maxInitial: config.maxInitialTime } : undefined,
-    });
-    const detected = new Set(config.languages.values());
-    const options = resolveOptions(
-      {
-        greedy: true,
-        maxTokens: config.maxLength(begin) - 1,
-        logitsProcessor: (logits, context) => {
-          const place = context.ids.length - 1;
-          if (place >= forced.length) return rules(logits, context);
-          const only = forced[place];
-          for (let i = 0; i < logits.length; i++)
-            if (only === undefined ? !detected.has(i) : i !== only) logits[i] = Number.NEGATIVE_INFINITY;
-        },
-      },
-      config.defaults,
-      { vocab: decoder.vocabSize, eosIds: [config.eos], contextLeft: this.host.plan.maxContext - 1, promptLength: 1 },
-    );
-    const sink = new Written();
-    const prompt = Int32Array.of(config.start);
-    const source = { ids: new Int32Array(maxSource), features };
-    // A signal of its own: the engine listens to it, and there may be many windows.
-    const own = signal === undefined ? undefined : AbortSignal.any([signal]);
-    this.host.engine.submit({ prompt, options: { ...options, n: 1, signal: own }, sink, source });
-    await sink.done;
-    return sink;
-  }
-
   #result(
-    segments: readonly WhisperSegment[],
+    segments: readonly Heard[],
     logprobs: readonly number[],
     { forced }: Beginning,
     duration: number,
@@ -252,6 +166,8 @@ export class WhisperModel implements SpeechModel {
         start: Math.min(s.start, duration),
         end: Math.min(s.end, duration),
         text: text(s.ids).trim(),
+        ...{ temperature: s.attempt.temperature, avgLogprob: s.attempt.avgLogprob },
+        ...{ compressionRatio: s.attempt.compressionRatio, noSpeechProb: s.attempt.noSpeechProb },
       })),
       words: [],
       confidence: logprobs.length === 0 ? 1 : Math.exp(logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length),

@@ -19,10 +19,19 @@ export interface WhisperConfig {
   readonly firstTime: number;
   /** Greatest first time, in steps. */
   readonly maxInitialTime: number | undefined;
+  /** <|nospeech|>, as transformers finds it: before <|notimestamps|>. */
+  readonly noSpeech: number | undefined;
+  readonly vocab: number;
   readonly suppress: readonly number[];
   readonly beginSuppress: readonly number[];
   /** Most ids of a window, its beginning of so many ids included. */
   readonly maxLength: (begin: number) => number;
+  readonly logprobThreshold: number | undefined;
+  readonly compressionRatioThreshold: number | undefined;
+  readonly noSpeechThreshold: number | undefined;
+  /** Ids that may be drawn at a temperature above 0; 0: all. transformers has 50 where nothing is said. */
+  readonly topK: number;
+  readonly beams: number;
   /** What is left of the checkpoint's defaults. */
   readonly defaults: GenerationDefaults;
 }
@@ -53,6 +62,11 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
   const languages = new Map(table('lang_to_id').map(([key, value]) => [key.replace(/^<\||\|>$/g, ''), value]));
   const tasks = Object.fromEntries(table('task_to_id')) as WhisperConfig['tasks'];
   const noTimes = optional('no_timestamps_token_id');
+  const threshold = (name: string): number | undefined => {
+    const found = raw[name];
+    if (found === undefined || typeof found === 'number') return found;
+    throw new ConfigError(`bad ${name}`, { file, name, expected: 'a number', found });
+  };
   const longest = built.maxPositions;
   const { maxNewTokens, maxLength, suppressTokens, beginSuppressTokens } = defaults;
   return {
@@ -64,12 +78,19 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
     noTimes,
     firstTime: noTimes === undefined ? vocabSize : noTimes + 1,
     maxInitialTime: optional('max_initial_timestamp_index', 2 ** 30),
+    noSpeech: noTimes === undefined || noTimes === 0 ? undefined : noTimes - 1,
+    vocab: vocabSize,
     suppress: suppressTokens ?? [],
     beginSuppress: beginSuppressTokens ?? [],
     maxLength: (begin) => {
       const most = maxNewTokens === undefined ? (maxLength ?? longest) + begin : maxNewTokens + begin;
       return Math.max(begin + 1, Math.min(most, longest));
     },
+    logprobThreshold: threshold('logprob_threshold'),
+    compressionRatioThreshold: threshold('compression_ratio_threshold'),
+    noSpeechThreshold: threshold('no_speech_threshold'),
+    topK: defaults.topK ?? 50,
+    beams: defaults.numBeams ?? 1,
     defaults: {
       ...{ ...defaults, suppressTokens: undefined, beginSuppressTokens: undefined, forcedBosTokenId: undefined },
       ...{ forcedEosTokenIds: undefined, maxLength: undefined, maxNewTokens: undefined, other: {} },

@@ -64,8 +64,15 @@ describe('verdant transcribe', () => {
     expect(stdout.startsWith(`${segments[0]!.start.toFixed(2)}\t${segments[0]!.end.toFixed(2)}\t`)).toBe(true);
     expect((await verdant([...args, '--translate'])).code).toBe(0);
     expect(await verdant([...args, '--beams', '4'])).toMatchObject({
-      ...{ code: 2, stdout: '', stderr: expect.stringContaining('beams') },
+      ...{ code: 2, stdout: '', stderr: 'verdant: --beams has no meaning for this model\n' },
     });
+    const drawn = ['--temperatures', '0,1', '--logprob-threshold', '0', '--seed', '3', '--json'];
+    const again = JSON.parse((await verdant([...args, ...drawn])).stdout) as { segments: { temperature: number }[] };
+    expect(again.segments[0]!.temperature).toBe(1);
+    expect(await verdant([...args, '--silence-threshold', '2'])).toMatchObject({
+      ...{ code: 2, stdout: '', stderr: expect.stringContaining('bad --silence-threshold') },
+    });
+    expect((await verdant([...args, '--silence-threshold', '0.5'])).stderr).toContain('--logprob-threshold');
     expect(await verdant([...args.slice(0, -2), '--words'])).toMatchObject({
       ...{ code: 2, stdout: '', stderr: expect.stringContaining('--words is for CTC models') },
     });
@@ -76,7 +83,10 @@ describe('verdant transcribe', () => {
       ...{ code: 1, stdout: '', stderr: expect.stringContaining('absent.wav') },
     });
     expect(await verdant(['transcribe', file, ...model, '--beams', '0'])).toMatchObject({
-      ...{ code: 2, stdout: '', stderr: expect.stringContaining('beams') },
+      ...{ code: 2, stdout: '', stderr: expect.stringContaining('bad --beams') },
+    });
+    expect(await verdant(['transcribe', file, ...model, '--temperatures', '0'])).toMatchObject({
+      ...{ code: 2, stdout: '', stderr: 'verdant: --temperatures has no meaning for this model\n' },
     });
     expect(await verdant(['transcribe', file])).toMatchObject({ code: 2, stdout: '' });
   });

@@ -212,7 +212,9 @@ describe('options', () => {
       [7, true],
     ]);
     const request = { prompt: new Int32Array(1), options: { n: 2, stopIds: [] }, sink: undefined };
-    expect(() => tellBeams(request as unknown as GenerationRequest, [{ ids: [1, 2], score: -1 }])).toThrow(OptionError);
+    expect(() =>
+      tellBeams(request as unknown as GenerationRequest, [{ ids: [1, 2], score: -1, logProbs: [-1] }]),
+    ).toThrow(OptionError);
     expect(model.host.engine.blocks.available).toBe(model.host.engine.blocks.capacity);
   });
 

@@ -1,0 +1,117 @@
+import { getRandomValues } from 'node:crypto';
+import { OptionError } from '../errors.js';
+import { generateRules } from '../generation/option_table.js';
+import { checkObject, checkSignal } from './arguments.js';
+import type { WhisperOptions } from './speech.js';
+import { languageIn, type WhisperConfig } from './whisper_config.js';
+
+/** What a call asks for, checked, with the checkpoint's own values where it says nothing. */
+export interface WhisperPlan {
+  readonly language: number | undefined;
+  readonly task: 'transcribe' | 'translate';
+  readonly times: boolean;
+  /** Tried one after another until a window's text is good enough. */
+  readonly temperatures: readonly number[];
+  readonly logprobThreshold: number | undefined;
+  readonly compressionRatioThreshold: number | undefined;
+  readonly noSpeechThreshold: number | undefined;
+  readonly seed: bigint;
+  /** At temperature 0. */
+  readonly beams: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+const names = [
+  ...['language', 'task', 'timestamps', 'temperatures', 'logprobThreshold', 'compressionRatioThreshold'],
+  ...['noSpeechThreshold', 'seed', 'numBeams', 'signal'],
+];
+
+function refuse(name: string, expected: string, found: unknown, hint?: string): never {
+  throw new OptionError(`bad ${name}`, { name, expected, found, hint });
+}
+
+function checkTemperatures(found: unknown): void {
+  const expected = '1 to 64 numbers from 0 to 100';
+  if (!Array.isArray(found) || found.length === 0 || found.length > 64) refuse('temperatures', expected, found);
+  for (const t of found) if (typeof t !== 'number' || !(t >= 0 && t <= 100)) refuse('temperatures', expected, t);
+}
+
+function checkNumber(name: string, found: unknown, least: number, most: number): void {
+  if (found === undefined || (typeof found === 'number' && found >= least && found <= most)) return;
+  refuse(name, `a number from ${least} to ${most}`, found);
+}
+
+function checkSpeech({ language, task, timestamps }: WhisperOptions, config: WhisperConfig): void {
+  if (timestamps !== undefined && typeof timestamps !== 'boolean') refuse('timestamps', 'true or false', timestamps);
+  if (timestamps === true && config.noTimes === undefined)
+    refuse('timestamps', 'a checkpoint with no_timestamps_token_id', timestamps);
+  if (language !== undefined) {
+    if (!config.multilingual) refuse('language', 'nothing: the model hears English only', language);
+    languageIn(config.languages, language);
+  }
+  if (task === undefined) return;
+  if (task !== 'transcribe' && task !== 'translate') refuse('task', 'transcribe or translate', task);
+  if (!config.multilingual || config.tasks[task] === undefined)
+    refuse('task', 'nothing: the model writes what it hears', task);
+}
+
+/** What would do nothing is refused. */
+function checkFallback(options: WhisperOptions, config: WhisperConfig): void {
+  const {
+    temperatures = [0],
+    logprobThreshold,
+    compressionRatioThreshold,
+    noSpeechThreshold,
+    seed,
+    numBeams,
+  } = options;
+  checkTemperatures(temperatures);
+  checkNumber('logprobThreshold', logprobThreshold, -1000, 0);
+  checkNumber('compressionRatioThreshold', compressionRatioThreshold, 0, 1000);
+  checkNumber('noSpeechThreshold', noSpeechThreshold, 0, 1);
+  const several = 'Give several temperatures, such as [0, 0.2, 0.4, 0.6, 0.8, 1]';
+  if (compressionRatioThreshold !== undefined && temperatures.length === 1)
+    refuse('compressionRatioThreshold', 'temperatures to go on with', temperatures, several);
+  if (logprobThreshold !== undefined && temperatures.length === 1 && noSpeechThreshold === undefined)
+    refuse('logprobThreshold', 'temperatures to go on with, or noSpeechThreshold', temperatures, several);
+  const thresholds = [logprobThreshold, compressionRatioThreshold].concat(
+    config.logprobThreshold,
+    config.compressionRatioThreshold,
+  );
+  if (temperatures.length > 1 && thresholds.every((t) => t === undefined))
+    refuse('temperatures', 'logprobThreshold or compressionRatioThreshold with them', temperatures);
+  if (noSpeechThreshold !== undefined) {
+    if (config.noTimes === undefined)
+      refuse('noSpeechThreshold', 'a checkpoint with no_timestamps_token_id', noSpeechThreshold);
+    if (logprobThreshold === undefined && config.logprobThreshold === undefined)
+      refuse('noSpeechThreshold', 'logprobThreshold with it', noSpeechThreshold);
+  }
+  if (numBeams !== undefined) {
+    generateRules.numBeams!(numBeams, 'numBeams');
+    if (numBeams > 1 && temperatures.every((t) => t > 0)) refuse('numBeams', 'temperature 0 with it', temperatures);
+  }
+  if (seed === undefined) return;
+  generateRules.seed!(seed, 'seed');
+  if (temperatures.every((t) => t === 0)) refuse('seed', 'a temperature above 0 with it', seed);
+}
+
+/** Throws OptionError for what is wrong, means nothing for this checkpoint, or would do nothing. */
+export function whisperPlan(options: WhisperOptions, config: WhisperConfig): WhisperPlan {
+  checkObject('options', options, names);
+  checkSignal(options.signal);
+  checkSpeech(options, config);
+  checkFallback(options, config);
+  const { language, seed } = options;
+  return {
+    language: language === undefined ? undefined : config.languages.get(languageIn(config.languages, language)),
+    task: options.task ?? 'transcribe',
+    times: options.timestamps === true,
+    temperatures: [...(options.temperatures ?? [0])],
+    logprobThreshold: options.logprobThreshold ?? config.logprobThreshold,
+    compressionRatioThreshold: options.compressionRatioThreshold ?? config.compressionRatioThreshold,
+    noSpeechThreshold: options.noSpeechThreshold ?? config.noSpeechThreshold,
+    seed: seed === undefined ? getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed),
+    beams: options.numBeams ?? config.beams,
+    signal: options.signal,
+  };
+}
