@@ -20,6 +20,9 @@ interface TranscribeValues extends HubValues, DeviceValues {
   readonly silenceThreshold?: number;
   readonly seed?: bigint;
   readonly numBeams?: number;
+  readonly prompt?: string;
+  readonly promptCondition?: 'first-segment' | 'all-segments';
+  readonly conditionOnPrevTokens?: boolean;
   readonly json?: boolean;
 }
 
@@ -28,7 +31,8 @@ const flags: Readonly<Record<string, string>> = {
   ...{ beams: '--beams', chunkSeconds: '--chunk-seconds', strideSeconds: '--stride-seconds', language: '--language' },
   ...{ task: '--translate', timestamps: '--timestamps', temperatures: '--temperatures', seed: '--seed' },
   ...{ logprobThreshold: '--logprob-threshold', compressionRatioThreshold: '--compression-ratio-threshold' },
-  ...{ noSpeechThreshold: '--silence-threshold', numBeams: '--num-beams' },
+  ...{ noSpeechThreshold: '--silence-threshold', numBeams: '--num-beams', prompt: '--prompt' },
+  ...{ promptCondition: '--prompt-condition', conditionOnPrevTokens: '--condition-on-prev-tokens' },
 };
 
 const rules = `
@@ -58,6 +62,9 @@ export function define(command: Command, context: Context): void {
     .option('--silence-threshold <p>', 'nobody speaks where this is likelier and the text poor', numberOf)
     .option('--seed <s>', 'same seed, same text, at temperatures above 0', bigintOf)
     .option('--num-beams <n>', 'beams of Whisper, at temperature 0; default: 1', integerOf)
+    .option('--prompt <text>', 'what may have been said before: names, words, a way of writing')
+    .option('--prompt-condition <when>', 'first-segment, or all-segments: it stays before earlier text')
+    .option('--condition-on-prev-tokens', 'write each window after the text of those before')
     .option('--json', 'one JSON document instead of the text');
   addHubOptions(addDeviceOptions(command))
     .addHelpText('after', rules)
@@ -73,10 +80,11 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
   try {
     const { beams, chunkSeconds, strideSeconds, language, timestamps, temperatures, seed } = values;
     const { logprobThreshold, compressionRatioThreshold, silenceThreshold: noSpeechThreshold, numBeams } = values;
+    const { prompt, promptCondition, conditionOnPrevTokens } = values;
     const task = values.translate === true ? ('translate' as const) : undefined;
     const whisper = given({
       ...{ language, task, timestamps, temperatures, seed, logprobThreshold, compressionRatioThreshold },
-      ...{ noSpeechThreshold, numBeams },
+      ...{ noSpeechThreshold, numBeams, prompt, promptCondition, conditionOnPrevTokens },
     });
     const options: TranscribeOptions = {
       ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },

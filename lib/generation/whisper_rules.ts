@@ -46,6 +46,20 @@ export function whisperProcessor(rules: WhisperRules): LogitsProcessor {
   };
 }
 
+/**
+ * Ids of earlier text that a window begins after: the last `most` of them, after `first`; of two times at the end of a segment
+ * one stays (transformers' _prepare_decoder_input_ids).
+ */
+export function earlierText(
+  segments: readonly (readonly number[])[],
+  first: readonly number[],
+  most: number,
+  firstTime: number,
+): number[] {
+  const text = segments.flatMap((ids) => (ids.length > 2 && ids.at(-2)! >= firstTime ? ids.slice(0, -1) : ids));
+  return [...first, ...text.slice(-most)];
+}
+
 /** Part of what was heard, ids of its times included; seconds from where the audio begins. */
 export interface WhisperSegment {
   readonly start: number;

@@ -79,6 +79,15 @@ export interface WhisperOptions {
   readonly seed?: number | bigint | undefined;
   /** Beams at temperature 0, 1 to 64: the likeliest text is searched (see BeamSearchOptions). Default: the checkpoint's, or 1. */
   readonly numBeams?: number | undefined;
+  /**
+   * What may have been said or written before: names and words to expect, a way of writing; ids as transformers' `prompt_ids`.
+   * Windows begin after it; with `conditionOnPrevTokens` it counts as text before the first one.
+   */
+  readonly prompt?: string | readonly number[] | Int32Array | undefined;
+  /** 'all-segments': the prompt stays before earlier text. Default 'first-segment'. */
+  readonly promptCondition?: 'first-segment' | 'all-segments' | undefined;
+  /** Windows begin after the text of those before, but after one that was written at a temperature of 0.5 or more. Default: the checkpoint's, or false. */
+  readonly conditionOnPrevTokens?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -3,7 +3,7 @@ import type { Spectrograms } from '../audio/spectrogram.js';
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
 import { DisposedError, InputError } from '../errors.js';
-import { type WhisperSegment, windowSegments } from '../generation/whisper_rules.js';
+import { earlierText, type WhisperSegment, windowSegments } from '../generation/whisper_rules.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import type { SpeechModel, Transcription, WhisperOptions } from './speech.js';
@@ -66,7 +66,7 @@ export class WhisperModel implements SpeechModel {
     options: WhisperOptions = {},
   ): Promise<Transcription | Transcription[]> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    const plan = whisperPlan(options, this.config);
+    const plan = await whisperPlan(options, this.config, this.tokenizer);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, plan);
     if (input.length === 0)
       throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
@@ -109,11 +109,14 @@ export class WhisperModel implements SpeechModel {
     let begin = this.#beginning(plan, plan.times || samples.length > chunk);
     const segments: Heard[] = [];
     const logprobs: number[] = [];
+    let conditioned = plan.conditioned;
     for (let [seek, count] = [0, 0]; seek < heard; count++) {
       const frames = Math.min(window, total - seek);
       const part = new Float32Array(window * bands);
       part.set(features.subarray(seek * bands, (seek + frames) * bands));
-      const attempt = await this.#writer.write(part, begin, plan, count);
+      const before = this.#before(segments, conditioned, plan);
+      const attempt = await this.#writer.write(part, { ...begin, before }, plan, count);
+      conditioned = plan.conditioned && attempt.temperature < 0.5;
       // The language of the first window is that of all.
       begin = { ...begin, forced: attempt.forced };
       if (attempt.skip) {
@@ -141,7 +144,18 @@ export class WhisperModel implements SpeechModel {
       if (id !== undefined) forced.push(id);
     }
     if (!times && noTimes !== undefined) forced.push(noTimes);
-    return { forced, times };
+    return { before: [], forced, times };
+  }
+
+  /** What a window begins after: the prompt, or the end of the text before it, which a prompt counts to. */
+  #before(segments: readonly Heard[], conditioned: boolean, plan: WhisperPlan): readonly number[] {
+    const { longest, firstTime, prevStart } = this.config;
+    const { prompt, promptStays } = plan;
+    const start = prevStart === undefined ? [] : [prevStart];
+    const opening = prompt === undefined || promptStays ? [] : [prompt[0] === prevStart ? prompt.slice(1) : prompt];
+    const text = [...opening, ...segments.map((s) => s.ids)];
+    if (!conditioned || text.length === 0) return prompt ?? [];
+    return earlierText(text, promptStays ? prompt! : start, Math.floor(longest / 2) - 1, firstTime);
   }
 
   #result(

@@ -22,6 +22,11 @@ export interface WhisperConfig {
   /** <|nospeech|>, as transformers finds it: before <|notimestamps|>. */
   readonly noSpeech: number | undefined;
   readonly vocab: number;
+  /** <|startofprev|>; where the checkpoint does not say, transformers takes the last but one of the suppressed. */
+  readonly prevStart: number | undefined;
+  readonly conditioned: boolean;
+  /** Positions of the decoder. */
+  readonly longest: number;
   readonly suppress: readonly number[];
   readonly beginSuppress: readonly number[];
   /** Most ids of a window, its beginning of so many ids included. */
@@ -80,10 +85,14 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
     maxInitialTime: optional('max_initial_timestamp_index', 2 ** 30),
     noSpeech: noTimes === undefined || noTimes === 0 ? undefined : noTimes - 1,
     vocab: vocabSize,
+    prevStart: optional('prev_sot_token_id') ?? suppressTokens?.at(-2),
+    conditioned: raw.condition_on_prev_tokens === true,
+    longest,
     suppress: suppressTokens ?? [],
     beginSuppress: beginSuppressTokens ?? [],
     maxLength: (begin) => {
-      const most = maxNewTokens === undefined ? (maxLength ?? longest) + begin : maxNewTokens + begin;
+      const initial = Math.min(Math.floor(longest / 2) - 1, begin);
+      const most = maxNewTokens === undefined ? (maxLength ?? longest) + initial : maxNewTokens + begin;
       return Math.max(begin + 1, Math.min(most, longest));
     },
     logprobThreshold: threshold('logprob_threshold'),

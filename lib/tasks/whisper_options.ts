@@ -1,6 +1,7 @@
 import { getRandomValues } from 'node:crypto';
 import { OptionError } from '../errors.js';
 import { generateRules } from '../generation/option_table.js';
+import type { Tokenizer } from '../text/tokenizer.js';
 import { checkObject, checkSignal } from './arguments.js';
 import type { WhisperOptions } from './speech.js';
 import { languageIn, type WhisperConfig } from './whisper_config.js';
@@ -18,12 +19,18 @@ export interface WhisperPlan {
   readonly seed: bigint;
   /** At temperature 0. */
   readonly beams: number;
+  /** Ids that the first window begins after (or all do), <|startofprev|> among them. */
+  readonly prompt: readonly number[] | undefined;
+  /** Each window begins after the text of those before. */
+  readonly conditioned: boolean;
+  /** The prompt stays before earlier text. */
+  readonly promptStays: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
 const names = [
   ...['language', 'task', 'timestamps', 'temperatures', 'logprobThreshold', 'compressionRatioThreshold'],
-  ...['noSpeechThreshold', 'seed', 'numBeams', 'signal'],
+  ...['noSpeechThreshold', 'seed', 'numBeams', 'prompt', 'promptCondition', 'conditionOnPrevTokens', 'signal'],
 ];
 
 function refuse(name: string, expected: string, found: unknown, hint?: string): never {
@@ -95,12 +102,56 @@ function checkFallback(options: WhisperOptions, config: WhisperConfig): void {
   if (temperatures.every((t) => t === 0)) refuse('seed', 'a temperature above 0 with it', seed);
 }
 
+function checkPrompt(options: WhisperOptions, config: WhisperConfig): void {
+  const { prompt, promptCondition: when, conditionOnPrevTokens: conditioned } = options;
+  if (conditioned !== undefined && typeof conditioned !== 'boolean')
+    refuse('conditionOnPrevTokens', 'true or false', conditioned);
+  if (when !== undefined) {
+    if (when !== 'first-segment' && when !== 'all-segments')
+      refuse('promptCondition', 'first-segment or all-segments', when);
+    if (prompt === undefined) refuse('promptCondition', 'prompt with it', when);
+    if (when === 'all-segments' && !(conditioned ?? config.conditioned))
+      refuse('promptCondition', 'conditionOnPrevTokens with it', when);
+  }
+  if (prompt === undefined) return;
+  if (config.prevStart === undefined) refuse('prompt', 'a checkpoint with prev_sot_token_id', prompt);
+  if (typeof prompt === 'string') {
+    if (prompt.trim() === '' || /\p{Surrogate}/u.test(prompt)) refuse('prompt', 'a well-formed text', prompt);
+    if (prompt.length > 65_536) refuse('prompt', 'at most 65536 characters', prompt.length);
+    return;
+  }
+  if ((!Array.isArray(prompt) && !(prompt instanceof Int32Array)) || prompt.length === 0 || prompt.length > 65_536)
+    refuse('prompt', 'a text, or a list of ids', prompt);
+  const good = (id: unknown): boolean => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < config.vocab;
+  const bad = Array.from(prompt).findIndex((id) => !good(id));
+  if (bad >= 0) refuse('prompt', `ids from 0 to ${config.vocab - 1}`, prompt[bad]);
+}
+
+/** Ids of a prompt as WhisperTokenizer.get_prompt_ids has them; ids are taken as they are. */
+async function promptIds(
+  prompt: WhisperOptions['prompt'],
+  config: WhisperConfig,
+  tokenizer: Tokenizer,
+): Promise<readonly number[] | undefined> {
+  if (prompt === undefined || typeof prompt !== 'string') return prompt && Array.from(prompt);
+  const ids = await tokenizer.encode(` ${prompt.trim()}`, { addSpecial: false, specialTokens: true });
+  const special = ids.find((id) => id >= config.eos);
+  if (special !== undefined)
+    refuse('prompt', 'a text without special tokens', tokenizer.decode([special], { skipSpecial: false }));
+  return [config.prevStart!, ...ids];
+}
+
 /** Throws OptionError for what is wrong, means nothing for this checkpoint, or would do nothing. */
-export function whisperPlan(options: WhisperOptions, config: WhisperConfig): WhisperPlan {
+export async function whisperPlan(
+  options: WhisperOptions,
+  config: WhisperConfig,
+  tokenizer: Tokenizer,
+): Promise<WhisperPlan> {
   checkObject('options', options, names);
   checkSignal(options.signal);
   checkSpeech(options, config);
   checkFallback(options, config);
+  checkPrompt(options, config);
   const { language, seed } = options;
   return {
     language: language === undefined ? undefined : config.languages.get(languageIn(config.languages, language)),
@@ -112,6 +163,9 @@ export function whisperPlan(options: WhisperOptions, config: WhisperConfig): Whi
     noSpeechThreshold: options.noSpeechThreshold ?? config.noSpeechThreshold,
     seed: seed === undefined ? getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed),
     beams: options.numBeams ?? config.beams,
+    prompt: await promptIds(options.prompt, config, tokenizer),
+    conditioned: options.conditionOnPrevTokens ?? config.conditioned,
+    promptStays: options.promptCondition === 'all-segments',
     signal: options.signal,
   };
 }

@@ -1,7 +1,7 @@
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
 import type { SampledToken, Sink } from '../engine/sequence.js';
-import { AbortError } from '../errors.js';
+import { AbortError, ContextOverflowError } from '../errors.js';
 import { logSum } from '../generation/log_sum.js';
 import { type LogitsProcessor, resolveOptions } from '../generation/options.js';
 import { compressionRatio, keepBest, keepTop } from '../generation/whisper_quality.js';
@@ -11,6 +11,8 @@ import type { WhisperPlan } from './whisper_options.js';
 
 /** How the decoder begins: ids after the start, undefined where the model itself says which language it hears. */
 export interface Beginning {
+  /** Before the start: a prompt, earlier text. */
+  readonly before: readonly number[];
   readonly forced: readonly (number | undefined)[];
   readonly times: boolean;
 }
@@ -84,7 +86,19 @@ export class WindowWriter {
     plan: WhisperPlan,
     window: number,
   ): Promise<Attempt & { readonly skip: boolean }> {
-    let forced = begin.forced;
+    let { forced } = begin;
+    // What was said before says nothing of the language.
+    if (begin.before.length > 0 && forced.includes(undefined)) {
+      const plain = await this.#attempt(
+        features,
+        { before: [], forced: forced.slice(0, 1), times: false },
+        plan,
+        0,
+        0n,
+        1,
+      );
+      forced = forced.map((id, i) => id ?? plain.forced[i]);
+    }
     for (let i = 0; ; i++) {
       if (plan.signal?.aborted === true) throw new AbortError(undefined, { cause: plan.signal.reason });
       const seed = BigInt.asUintN(64, plan.seed + BigInt(window * 64 + i) * 0x9e3779b97f4a7c15n);
@@ -100,41 +114,55 @@ export class WindowWriter {
 
   async #attempt(
     features: Float32Array,
-    { forced, times }: Beginning,
+    { before, forced, times }: Beginning,
     plan: WhisperPlan,
     temperature: number,
     seed: bigint,
+    only?: number,
   ): Promise<Attempt> {
     const config = this.#config;
-    const begin = 1 + forced.length;
+    const prompt = Int32Array.from([...before, config.start]);
+    const begin = prompt.length + forced.length;
+    const room = config.longest - begin;
+    if (room < 1)
+      throw new ContextOverflowError('the prompt leaves no room for text', {
+        ...{
+          name: 'prompt',
+          expected: `at most ${before.length + room - 1} ids before a window`,
+          found: before.length,
+        },
+      });
     const rules = whisperProcessor({
       ...{ begin, eos: config.eos, suppress: config.suppress, beginSuppress: config.beginSuppress },
       times: times ? { none: config.noTimes!, maxInitial: config.maxInitialTime } : undefined,
     });
     let noSpeechProb: number | undefined;
     const logitsProcessor: LogitsProcessor = (logits, context) => {
-      const place = context.ids.length - 1;
+      const place = context.ids.length - prompt.length;
       if (place === 0 && config.noSpeech !== undefined)
         noSpeechProb = Math.exp(logits[config.noSpeech]! - logSum(logits));
       if (place < forced.length) {
-        const only = forced[place];
-        keepBest(logits, only === undefined ? config.languages.values() : [only]);
+        const wanted = forced[place];
+        keepBest(logits, wanted === undefined ? config.languages.values() : [wanted]);
         return;
       }
       rules(logits, context);
       if (temperature > 0) keepTop(logits, config.topK);
     };
-    const beams = temperature === 0 && plan.beams > 1 ? { numBeams: plan.beams } : {};
+    const beams = temperature === 0 && plan.beams > 1 && only === undefined ? { numBeams: plan.beams } : {};
     const drawn = temperature === 0 ? { greedy: true, ...beams } : { temperature, topK: 0, seed };
-    const options = resolveOptions({ ...drawn, maxTokens: config.maxLength(begin) - 1 }, config.defaults, {
-      ...{ vocab: config.vocab, eosIds: [config.eos], promptLength: 1 },
-      contextLeft: this.#host.plan.maxContext - 1,
-    });
+    const options = resolveOptions(
+      { ...drawn, maxTokens: only ?? config.maxLength(begin) - prompt.length },
+      config.defaults,
+      {
+        ...{ vocab: config.vocab, eosIds: [config.eos], promptLength: prompt.length },
+        contextLeft: this.#host.plan.maxContext - prompt.length,
+      },
+    );
     const sink = new Written();
     const source = { ids: new Int32Array(this.#built.maxSource), features };
     // A signal of its own: the engine listens to it, and there may be many windows.
     const signal = plan.signal === undefined ? undefined : AbortSignal.any([plan.signal]);
-    const prompt = Int32Array.of(config.start);
     this.#host.engine.submit({
       ...{ prompt, options: { ...options, n: 1, signal, logitsProcessor }, sink, source },
       lead: forced.length,

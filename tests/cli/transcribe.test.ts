@@ -69,6 +69,9 @@ describe('verdant transcribe', () => {
     const drawn = ['--temperatures', '0,1', '--logprob-threshold', '0', '--seed', '3', '--json'];
     const again = JSON.parse((await verdant([...args, ...drawn])).stdout) as { segments: { temperature: number }[] };
     expect(again.segments[0]!.temperature).toBe(1);
+    const prompted = ['--prompt', 'on the', '--condition-on-prev-tokens', '--num-beams', '2'];
+    expect((await verdant([...args, ...prompted])).code).toBe(0);
+    expect((await verdant([...args, '--prompt-condition', 'all-segments'])).stderr).toContain('bad --prompt-condition');
     expect(await verdant([...args, '--silence-threshold', '2'])).toMatchObject({
       ...{ code: 2, stdout: '', stderr: expect.stringContaining('bad --silence-threshold') },
     });

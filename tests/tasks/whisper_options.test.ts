@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readAudio } from '../../lib/audio/read.js';
-import { AbortError, OptionError } from '../../lib/errors.js';
+import { AbortError, ContextOverflowError, OptionError } from '../../lib/errors.js';
 import { logSum } from '../../lib/generation/log_sum.js';
 import { compressionRatio, keepBest, keepTop } from '../../lib/generation/whisper_quality.js';
 import { load } from '../../lib/tasks/load.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../../lib/tasks/speech.js';
+import type { WhisperModel } from '../../lib/tasks/transcribe_whisper.js';
 import { fixture, readJson } from '../support/fixtures.js';
 
 const { folder } = fixture('whisper', 'transcribe');
@@ -21,6 +22,9 @@ interface Call {
   readonly compression_ratio_threshold?: number;
   readonly no_speech_threshold?: number;
   readonly num_beams?: number;
+  readonly prompt?: string;
+  readonly condition_on_prev_tokens?: boolean;
+  readonly prompt_condition_type?: 'all-segments';
   readonly windows: readonly {
     readonly temperature: number;
     readonly again: boolean;
@@ -54,6 +58,9 @@ function optionsOf(call: Call): TranscribeOptions {
     ...(language == null ? {} : { language }),
     ...(call.times === true ? { timestamps: true } : {}),
     ...(call.num_beams === undefined ? {} : { numBeams: call.num_beams }),
+    prompt: call.prompt,
+    promptCondition: call.prompt_condition_type,
+    conditionOnPrevTokens: call.condition_on_prev_tokens,
     ...(again ? { temperatures } : {}),
     ...(again || silent ? { logprobThreshold: call.logprob_threshold } : {}),
     ...(again ? { compressionRatioThreshold: call.compression_ratio_threshold } : {}),
@@ -124,6 +131,54 @@ describe('beams find what those of transformers find', () => {
   });
 });
 
+describe('windows begin after a prompt and earlier text as those of transformers', () => {
+  for (const name of [
+    ...['earlier text', 'earlier text, beams', 'prompt', 'prompt of all windows', 'prompt before earlier text'],
+    'prompt of all segments',
+  ])
+    it(name, async () => {
+      const call = named(name);
+      const found = await model.transcribe(partOf(call), optionsOf(call));
+      expectLike(found, call);
+      const { prompt: _, promptCondition: __, conditionOnPrevTokens: ___, ...plain } = optionsOf(call);
+      expect((await model.transcribe(partOf(call), plain)).segments).not.toEqual(found.segments);
+    });
+
+  it('a prompt may be ids, and a language is heard without it', async () => {
+    const call = named('prompt');
+    const found = await model.transcribe(partOf(call), optionsOf(call));
+    const start = readJson(join(folder, 'generation_config.json')).prev_sot_token_id as number;
+    const tokenizer = (model as WhisperModel).tokenizer;
+    const prompt = [start, ...(await tokenizer.encode(` ${call.prompt}`, { addSpecial: false }))];
+    expect(await model.transcribe(partOf(call), { ...optionsOf(call), prompt })).toEqual(found);
+    expect(await model.transcribe(partOf(call), { ...optionsOf(call), prompt: Int32Array.from(prompt) })).toEqual(
+      found,
+    );
+    for (const text of ['t', 'at on', 'in in'])
+      for (const from of [0, 4000, 20_000]) {
+        const part = audio.slice(from, from + 16_000);
+        const { language } = await model.transcribe(part, { prompt: text });
+        expect(language).toBe((await model.transcribe(part)).language);
+      }
+  });
+
+  it('a window after one that was drawn at 0.5 or more begins anew', async () => {
+    const drawn = { language: 'en', temperatures: [0.5], seed: 3 };
+    const plain = await model.transcribe(audio, drawn);
+    expect(await model.transcribe(audio, { ...drawn, conditionOnPrevTokens: true })).toEqual(plain);
+    const cool = { language: 'en', temperatures: [0.4], seed: 3 };
+    const other = await model.transcribe(audio, cool);
+    expect(await model.transcribe(audio, { ...cool, conditionOnPrevTokens: true })).not.toEqual(other);
+  });
+
+  it('a prompt that leaves no room is refused', async () => {
+    const long = Array.from({ length: 21 }, () => 40);
+    await expect(model.transcribe(audio, { prompt: long })).rejects.toThrow(ContextOverflowError);
+    const { segments } = await model.transcribe(audio, { prompt: long, conditionOnPrevTokens: true });
+    expect(segments!.length).toBeGreaterThan(0);
+  });
+});
+
 describe('drawn text', () => {
   const options = { language: 'en', temperatures: [1.5], seed: 7 } as const;
 
@@ -170,6 +225,18 @@ it('refuses options that are wrong or would do nothing', async () => {
     [{ noSpeechThreshold: 1.1, logprobThreshold: -1 }, 'noSpeechThreshold'],
     [{ seed: 1 }, 'seed'],
     [{ numBeams: 0 }, 'numBeams'],
+    [{ prompt: ' ' }, 'prompt'],
+    [{ prompt: 7 }, 'prompt'],
+    [{ prompt: [] }, 'prompt'],
+    [{ prompt: [1, -1] }, 'prompt'],
+    [{ prompt: [1, undefined] }, 'prompt'],
+    [{ prompt: [99_999] }, 'prompt'],
+    [{ prompt: 'a <|endoftext|>' }, 'prompt'],
+    [{ prompt: '\ud800' }, 'prompt'],
+    [{ promptCondition: 'all-segments' }, 'promptCondition'],
+    [{ prompt: 'a', promptCondition: 'all-segments' }, 'promptCondition'],
+    [{ prompt: 'a', promptCondition: 'some' }, 'promptCondition'],
+    [{ conditionOnPrevTokens: 1 }, 'conditionOnPrevTokens'],
     [{ numBeams: 65 }, 'numBeams'],
     [{ numBeams: 2, temperatures: [0.5] }, 'numBeams'],
     [{ seed: -1, temperatures: [1] }, 'seed'],
