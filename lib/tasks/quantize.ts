@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
 import { AbortError, OptionError } from '../errors.js';
+import { isRecord } from '../generation/option_rules.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import { specFromFolder } from '../text/from_folder.js';
 import { ggufTokenizer } from '../text/to_gguf.js';
@@ -46,7 +47,7 @@ export interface QuantizeResult {
 }
 
 function checkQuantizeOptions(output: string, options: QuantizeOptions): void {
-  if (typeof options !== 'object' || options === null)
+  if (!isRecord(options))
     throw new OptionError('quantize: options', { name: 'options', expected: 'an object', found: options });
   const known = ['type', 'overwrite', 'hub', 'onProgress', 'signal'];
   const must = (name: string, good: boolean, expected: string, found: unknown): void => {
