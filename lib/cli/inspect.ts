@@ -1,9 +1,16 @@
 import type { Command } from 'commander';
+import { buildModel } from '../engine/build.js';
 import { separateNames } from '../graph/passes/merge_linears.js';
+import { resolveModel } from '../hub/index.js';
+import type { Executable } from '../runtime/executable.js';
+import { hasTokenizer, type LoadOptions, load } from '../tasks/load.js';
 import type { TextModel } from '../tasks/text_model.js';
-import type { TensorEntry } from '../weights/types.js';
+import { openCheckpoint } from '../weights/checkpoint.js';
+import { readSentenceFolder } from '../weights/sentence_transformers.js';
+import type { Checkpoint, TensorEntry } from '../weights/types.js';
 import type { Context } from './command.js';
-import { addLoadOptions, type LoadValues, loadModel, modelArgument } from './options.js';
+import { isOther, type OpenedOther, openOther, takes, taskOf } from './inspect_encoder.js';
+import { addLoadOptions, type LoadValues, modelArgument, openModel } from './options.js';
 import { bytes, oneLine, print, table } from './output.js';
 
 interface InspectValues extends LoadValues {
@@ -60,25 +67,12 @@ function describeTokenizer({ tokenizer }: TextModel) {
   return { vocabSize, bosId, eosIds, padId, specialTokens };
 }
 
-/** Everything about an opened model as plain data. */
-function describe(model: TextModel) {
-  const { checkpoint, host, tokenizer, defaults } = model;
-  const { built } = host;
-  const linears = host.step
-    .profile()
-    .nodes.filter((n) => n.compute !== '')
-    .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
+/** What the files hold. */
+function describeFiles(checkpoint: Checkpoint) {
   const stored = [...checkpoint.tensors.values()].filter((t) => !checkpoint.absorbed.has(t.name));
-  const template = tokenizer?.chatTemplates[0];
-  const { other, ...named } = defaults;
   return {
     path: checkpoint.path,
     kind: checkpoint.kind,
-    architecture: built.architecture.classes[0]!,
-    modelType: built.architecture.modelType,
-    layers: built.layers,
-    vocabSize: built.vocabSize,
-    maxPositions: built.maxPositions,
     parameters: stored.reduce((n, t) => n + elements(t.shape), 0),
     tensors: stored.length,
     dtypes: tally(
@@ -86,10 +80,55 @@ function describe(model: TextModel) {
       (t) => t.dtype,
       (t) => t.bytes,
     ),
+  };
+}
+
+/** How the linears of a program multiply, one by one and counted. */
+function describeLinears(executable: Executable) {
+  const linears = executable
+    .profile()
+    .nodes.filter((n) => n.compute !== '')
+    .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
+  return { compute: counts(linears, (n) => n.compute), linears };
+}
+
+/** Everything about an encoder or a model of speech as plain data. */
+function describeOther(opened: OpenedOther) {
+  const { checkpoint, built, model, executable } = opened;
+  const weights = built.kind === 'seq2seq' ? built.decoder.builder.weights : built.builder.weights;
+  return {
+    ...describeFiles(checkpoint),
+    architecture: built.config.architectures[0] ?? built.architecture.classes[0]!,
+    modelType: built.architecture.modelType,
+    layers: built.kind === 'seq2seq' ? built.decoder.layers : built.layers,
+    vocabSize: built.vocabSize,
+    task: taskOf(built),
+    takes: takes(opened),
+    labels: built.kind === 'encoder' && taskOf(built) === 'classify' ? built.builder.labels : [],
+    device: model.device,
+    matrices: weights.matrices,
+    ...describeLinears(executable),
+    memory: { weightBytes: model.memory().weightBytes },
+    tokenizer: hasTokenizer(checkpoint.folder),
+  };
+}
+
+/** Everything about an opened model as plain data. */
+function describe(model: TextModel) {
+  const { checkpoint, host, tokenizer, defaults } = model;
+  const { built } = host;
+  const template = tokenizer?.chatTemplates[0];
+  const { other, ...named } = defaults;
+  return {
+    ...describeFiles(checkpoint),
+    architecture: built.architecture.classes[0]!,
+    modelType: built.architecture.modelType,
+    layers: built.layers,
+    vocabSize: built.vocabSize,
+    maxPositions: built.maxPositions,
     device: host.model.device,
     matrices: built.builder.weights.matrices,
-    compute: counts(linears, (n) => n.compute),
-    linears,
+    ...describeLinears(host.step),
     memory: describeMemory(model),
     cacheGroups: built.groups.map((g) => ({
       name: g.name,
@@ -123,28 +162,52 @@ function tensorRows(tensors: Iterable<TensorEntry>): { name: string; dtype: stri
   return Array.from(tensors, ({ name, dtype, shape }) => ({ name, dtype, shape }));
 }
 
+/** A checkpoint for what its class is made for. */
+async function open(path: string, options: LoadOptions): Promise<TextModel | OpenedOther> {
+  const checkpoint = await openCheckpoint(await resolveModel(path, { ...options.hub, signal: options.signal! }));
+  const sentence = checkpoint.folder === undefined ? undefined : await readSentenceFolder(checkpoint.folder);
+  const encoder = sentence && { head: 'base' as const, sentence: sentence.plan };
+  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType, encoder);
+  if (!isOther(built)) return load(checkpoint.path, options);
+  return openOther(checkpoint, built, sentence?.maxLength, options);
+}
+
 async function inspect(path: string, values: InspectValues, context: Context): Promise<void> {
-  const model = await loadModel(path, values, context);
+  const model = await openModel(values, context, (options) => open(path, options));
   try {
+    if ('executable' in model) {
+      const found = describeOther(model);
+      await show(model.checkpoint, values, found, () => otherSummary(found));
+      return;
+    }
     // After a step, so that the arena has grown.
     const generationProblem = await problemOf(model);
     const found = { ...describe(model), generationProblem };
-    const tensors = values.tensors === true ? tensorRows(model.checkpoint.tensors.values()) : [];
-    if (values.json === true) {
-      await print(
-        `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
-      );
-      return;
-    }
-    await print(table(summary(found, found.generationProblem)));
-    if (tensors.length === 0) return;
-    const width = Math.max(...tensors.map((t) => t.name.length));
-    await print(
-      `\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`,
-    );
+    await show(model.checkpoint, values, found, () => summary(found, generationProblem));
   } finally {
     await model.dispose();
   }
+}
+
+async function show(
+  checkpoint: Checkpoint,
+  values: InspectValues,
+  found: object,
+  rows: () => [string, string][],
+): Promise<void> {
+  const tensors = values.tensors === true ? tensorRows(checkpoint.tensors.values()) : [];
+  if (values.json === true) {
+    await print(
+      `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
+    );
+    return;
+  }
+  await print(table(rows()));
+  if (tensors.length === 0) return;
+  const width = Math.max(...tensors.map((t) => t.name.length));
+  await print(
+    `\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`,
+  );
 }
 
 /** Why the checkpoint's defaults cannot be honoured, if so. */
@@ -157,8 +220,38 @@ async function problemOf(model: TextModel): Promise<string | null> {
   }
 }
 
-function summary(d: Description, problem: string | null): [string, string][] {
+type Common = Pick<
+  Description,
+  'path' | 'kind' | 'parameters' | 'tensors' | 'dtypes' | 'matrices' | 'device' | 'compute'
+>;
+
+/** The rows that every kind of model has, `architecture` after the first. */
+function commonRows(d: Common, architecture: string, weightBytes: number): [string, string][] {
   const dtypes = Object.entries(d.dtypes).map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`);
+  const compute = Object.entries(d.compute).map(([name, count]) => `${name}: ${count} linears`);
+  return [
+    ['model', `${oneLine(d.path)} (${d.kind})`],
+    ['architecture', architecture],
+    ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
+    ['dtypes', dtypes.join('; ')],
+    ...packedTypes(d.matrices),
+    ['device', d.device],
+    ['compute', compute.join('; ')],
+    ['weights', `${bytes(weightBytes)} packed`],
+  ];
+}
+
+function otherSummary(d: ReturnType<typeof describeOther>): [string, string][] {
+  return [
+    ...commonRows(d, `${oneLine(d.architecture)}, ${d.layers} layers, vocabulary ${d.vocabSize}`, d.memory.weightBytes),
+    ['task', d.task],
+    ['takes', d.takes],
+    ...(d.labels.length === 0 ? [] : [['labels', oneLine(d.labels.join(', '))] as [string, string]]),
+    ['tokenizer', d.tokenizer ? 'in the folder' : 'none: inputs are ids'],
+  ];
+}
+
+function summary(d: Description, problem: string | null): [string, string][] {
   const defaults = Object.entries(d.generation).filter(
     ([, v]) => v !== undefined && !(Array.isArray(v) && v.length === 0),
   );
@@ -168,19 +261,11 @@ function summary(d: Description, problem: string | null): [string, string][] {
   const { memory: m, tokenizer: t, chatTemplate: c } = d;
   const special = (name: string, id: number | null): string => (id === null ? '' : `, ${name} ${id}`);
   return [
-    ['model', `${oneLine(d.path)} (${d.kind})`],
-    ['architecture', `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`],
-    ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
-    ['dtypes', dtypes.join('; ')],
-    ...packedTypes(d.matrices),
-    ['device', d.device],
-    [
-      'compute',
-      Object.entries(d.compute)
-        .map(([name, count]) => `${name}: ${count} linears`)
-        .join('; '),
-    ],
-    ['weights', `${bytes(m.weightBytes)} packed`],
+    ...commonRows(
+      d,
+      `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`,
+      m.weightBytes,
+    ),
     [
       'KV cache',
       `${m.kvType}, ${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`,
