@@ -9,8 +9,12 @@ import { type WhisperSegment, whisperProcessor, windowSegments } from '../genera
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
+import { fewAtOnce } from './few_at_once.js';
 import type { SpeechModel, Transcription, WhisperOptions } from './speech.js';
 import { languageIn, type WhisperConfig } from './whisper_config.js';
+
+/** Inputs of a list whose samples and features are in memory at the same time. */
+const atOnce = 8;
 
 /** Ids that the model wrote for a window. */
 class Written implements Sink {
@@ -84,8 +88,8 @@ export class WhisperModel implements SpeechModel {
   }
 
   /**
-   * Text and segments of audio, greedily: a path, samples at `sampleRate`, or samples with their own rate; several inputs run
-   * together, which changes no bit of their results. Audio longer than a window (30 s) is heard window by window, each from the
+   * Text and segments of audio, greedily: a path, samples at `sampleRate`, or samples with their own rate; of several inputs
+   * eight at a time run together, which changes no bit of their results. Audio longer than a window (30 s) is heard window by window, each from the
    * last time that was written, as transformers does it without conditions on earlier text and without fallback to
    * higher temperatures; it is always written with times. `confidence`: the geometric mean of the tokens' probabilities among those allowed.
    * Throws InputError, OptionError, AbortError, NumericError.
@@ -99,18 +103,9 @@ export class WhisperModel implements SpeechModel {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     this.#check(options);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, options);
-    if (input.length === 0)
-      throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
-    // The first failure ends the call; the others are stopped with it.
-    const stop = new AbortController();
-    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-    try {
-      return await Promise.all(
-        Array.from(input as readonly AudioInput[], (one) => this.#one(one, { ...options, signal })),
-      );
-    } finally {
-      stop.abort();
-    }
+    return fewAtOnce(input as readonly AudioInput[], atOnce, options.signal, (one, signal) =>
+      this.#one(one, { ...options, signal }),
+    );
   }
 
   async dispose(): Promise<void> {
