@@ -22,7 +22,8 @@ export interface ClassScore {
   readonly score: number;
 }
 
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+/** 1 / (1 + e^−x). */
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** What classifies texts, and what scores pairs. */
 export abstract class PairModel extends EncoderModel {

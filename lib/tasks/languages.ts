@@ -2,7 +2,8 @@
 import { InputError, OptionError } from '../errors.js';
 import { nearest } from '../hub/nearest.js';
 import type { LanguageCodes, Tokenizer } from '../text/tokenizer.js';
-import type { RawConfig, RawValue } from '../weights/types.js';
+import { taskParams } from '../weights/generation_config.js';
+import type { RawConfig } from '../weights/types.js';
 
 export interface LanguageOptions {
   /** Language of the text, as the checkpoint names it: `en_XX`, `eng_Latn`, `en`. */
@@ -19,6 +20,8 @@ export interface TextPlan {
   encodeTarget(text: string): Promise<Int32Array>;
   /** What the decoder begins with in place of its own; the first `start.length - forced` of it are no text. */
   readonly start?: { readonly ids: Int32Array; readonly forced: number } | undefined;
+  /** Its name in `task_specific_params`, where it was found there. */
+  readonly task?: string | undefined;
 }
 
 /** The parts of a model that a plan is made of. */
@@ -64,18 +67,18 @@ function plain(tokenizer: Tokenizer, prefix = ''): TextPlan {
   };
 }
 
-function object(value: RawValue | undefined): RawConfig | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as RawConfig) : undefined;
+/** What the config says is put before texts of each pair of languages: `translate English to German: `. */
+function translationPrefixes(config: RawConfig): Map<string, string> {
+  const tasks = Object.keys((config.task_specific_params as RawConfig | null | undefined) ?? {});
+  const named = tasks.filter((task) => taskParams(config, task) !== undefined && /^translation_.+_to_/.test(task));
+  return new Map(named.map((task) => [task, prefixOf(config, task)]));
 }
 
-/** What the config says is put before texts of each task: `translate English to German: `. */
-function taskPrefixes(config: RawConfig): Map<string, string> {
-  const prefixes = new Map<string, string>();
-  for (const [task, params] of Object.entries(object(config.task_specific_params) ?? {})) {
-    const prefix = object(params)?.prefix;
-    if (typeof prefix === 'string') prefixes.set(task, prefix);
-  }
-  return prefixes;
+/** What is put before texts of a task: its own prefix, or that of all (pipelines of transformers). */
+function prefixOf(config: RawConfig, task: string | undefined): string {
+  const own = task === undefined ? undefined : taskParams(config, task)?.prefix;
+  const prefix = own ?? config.prefix;
+  return typeof prefix === 'string' ? prefix : '';
 }
 
 /** Marian: the target's token before the text. */
@@ -136,7 +139,8 @@ function withPrefix(model: PlanModel, prefixes: ReadonlyMap<string, string>, { f
   });
   const found = pairs.filter((p) => (from ?? p.source) === p.source && (to ?? p.target) === p.target);
   const [pair] = found;
-  if (pair !== undefined && found.length === 1) return plain(needTokenizer(model), prefixes.get(pair.task));
+  if (pair !== undefined && found.length === 1)
+    return { ...plain(needTokenizer(model), prefixes.get(pair.task)), task: pair.task };
   throw new OptionError(`translate() needs ${found.length > 1 ? 'one' : 'a known'} pair of languages`, {
     name: to === undefined ? 'to' : 'from',
     expected: pairs.map((p) => `${p.source} to ${p.target}`).join(', '),
@@ -158,19 +162,19 @@ export function translationPlan(model: PlanModel, options: LanguageOptions): Tex
       ? withTarget(tokenizer, languages, options)
       : withLanguages(model, tokenizer, languages, options);
   }
-  const prefixes = taskPrefixes(model.config);
-  if ([...prefixes.keys()].some((task) => /^translation_.+_to_/.test(task))) {
-    return withPrefix(model, prefixes, options);
-  }
+  const prefixes = translationPrefixes(model.config);
+  if (prefixes.size > 0) return withPrefix(model, prefixes, options);
   if (given !== undefined) {
     const hint = 'Leave from and to out: it does what it was trained for';
     throw new OptionError('this checkpoint has no language codes', { name: 'from, to', found: given, hint });
   }
-  return tokenizer === undefined ? undefined : plain(tokenizer);
+  return tokenizer === undefined ? undefined : plain(tokenizer, prefixOf(model.config, undefined));
 }
 
 /** What `summarize` does with texts. */
-export function summaryPlan(model: PlanModel): TextPlan | undefined {
-  const prefix = taskPrefixes(model.config).get('summarization');
-  return model.tokenizer === undefined ? undefined : plain(model.tokenizer, prefix);
+export function summaryPlan({ config, tokenizer }: PlanModel): TextPlan | undefined {
+  return tokenizer === undefined ? undefined : plain(tokenizer, prefixOf(config, summaryTask));
 }
+
+/** The name of summarising in `task_specific_params`. */
+export const summaryTask = 'summarization';

@@ -1,5 +1,6 @@
-import { InputError, OptionError } from '../errors.js';
-import { PairModel } from './classify.js';
+import { InputError, OptionError, UnsupportedError } from '../errors.js';
+import type { Checkpoint, RawConfig } from '../weights/types.js';
+import { PairModel, sigmoid } from './classify.js';
 import { checkCall, checkTexts, type EncoderCallOptions } from './encoder_model.js';
 
 export interface RerankOptions extends EncoderCallOptions {
@@ -10,13 +11,28 @@ export interface RerankOptions extends EncoderCallOptions {
 export interface RankedDocument {
   /** Its place among the documents that were given. */
   readonly index: number;
-  /** 1 / (1 + e^−logit): how well it answers the query. */
+  /** How well it answers the query: 1 / (1 + e^−logit), or the logit itself where the config names Identity. */
   readonly score: number;
   readonly logit: number;
 }
 
+/** What makes a score of a logit, as sentence_transformers' CrossEncoder chooses it for one class. */
+function scoreOf({ config, configFile }: Checkpoint): (logit: number) => number {
+  const own = config.sentence_transformers as RawConfig | undefined;
+  const named = own?.activation_fn ?? config.sbert_ce_default_activation_function;
+  if (named === undefined || named === null) return sigmoid;
+  const kind = String(named).split('.').at(-1);
+  if (kind === 'Sigmoid') return sigmoid;
+  if (kind === 'Identity') return (logit) => logit;
+  throw new UnsupportedError('scores of this kind are not supported', {
+    ...{ file: configFile, name: 'activation_fn', expected: 'Sigmoid or Identity', found: named },
+  });
+}
+
 /** A cross-encoder: reads query and document together and scores the pair (Nogueira and Cho 2019). */
 export class RerankModel extends PairModel {
+  readonly #score = scoreOf(this.checkpoint);
+
   /** Documents by how well they answer the query, best first. Long documents are cut, not the query. */
   async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<RankedDocument[]> {
     checkCall(options, ['top']);
@@ -28,7 +44,7 @@ export class RerankModel extends PairModel {
     const pairs = await Promise.all(list.map((text) => this.encodePair(query, text, options, 'second')));
     const found = await Promise.all(pairs.map((pair) => this.run(pair, options.signal)));
     return found
-      .map(({ logits }, index) => ({ index, score: 1 / (1 + Math.exp(-logits![0]!)), logit: logits![0]! }))
+      .map(({ logits }, index) => ({ index, score: this.#score(logits![0]!), logit: logits![0]! }))
       .sort((a, b) => b.logit - a.logit || a.index - b.index)
       .slice(0, top);
   }

@@ -3,13 +3,21 @@ import type { DecoderHost } from '../engine/host.js';
 import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
 import type { GenerateOptions } from '../generation/options.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { taskParams } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject, checkSignal } from './arguments.js';
 import type { Generation } from './generation.js';
 import { allOf, checkTexts, inOrder, isPrompt, type TextOutcome } from './in_order.js';
 import type { Trace, TraceRequest } from './inspect_layers.js';
 import { leaseText, traceTexts, twoVocabularies } from './inspect_seq2seq.js';
-import { type LanguageOptions, type PlanModel, summaryPlan, type TextPlan, translationPlan } from './languages.js';
+import {
+  type LanguageOptions,
+  type PlanModel,
+  summaryPlan,
+  summaryTask,
+  type TextPlan,
+  translationPlan,
+} from './languages.js';
 import { type Lens, type LensOptions, lensOfIds } from './lens.js';
 import type { TokenSpace } from './neighbours.js';
 import { type DecoderStart, decoderStart } from './seq2seq_start.js';
@@ -47,14 +55,15 @@ export class Seq2SeqModel extends TextModel {
    * of what is written. Throws OptionError, InputError, ContextOverflowError when iterated or awaited.
    */
   override generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
-    return this.#write(prompt, options, undefined);
+    return this.#write(prompt, options, undefined, this.#start);
   }
 
   /**
    * Translates: one text as a generation, an array as all translations (what fails first is thrown), an (async) iterable
    * as outcomes in order, at most 2 × `maxSequences` texts under way; there a text that fails is an outcome of its own.
-   * `from` and `to`: language codes of the checkpoint; generation options go to every text. Throws OptionError for
-   * unknown languages, naming near ones.
+   * `from` and `to`: language codes of the checkpoint; generation options go to every text; what the config's
+   * `task_specific_params` says about translation_FROM_to_TO is their default (transformers' pipelines). Throws OptionError
+   * for unknown languages, naming near ones.
    */
   translate(text: Prompt, options?: TranslateOptions): Generation;
   translate(texts: readonly Prompt[], options?: TranslateOptions): Promise<string[]>;
@@ -65,12 +74,16 @@ export class Seq2SeqModel extends TextModel {
   translate(input: Texts, options: TranslateOptions = {}): Outcomes {
     checkObject('options', options);
     const { from, to, ...rest } = options;
-    return this.#task(input, rest, () => translationPlan(this.#parts, { from, to }));
+    return this.#task(input, rest, () => {
+      const plan = translationPlan(this.#parts, { from, to });
+      return [plan, plan?.task ?? (from && to && `translation_${from}_to_${to}`)];
+    });
   }
 
   /**
-   * Summarises; texts, arrays and iterables as in `translate`. T5's `summarize: ` is put before texts where the config's
-   * `task_specific_params` has it; its lengths and beams there are not taken over: give them as options.
+   * Summarises; texts, arrays and iterables as in `translate`. What the config's `task_specific_params` says about
+   * summarization holds as in transformers' pipelines: its prefix is put before texts (ids are taken as they are), its
+   * lengths, beams and penalties are defaults that options override.
    */
   summarize(text: Prompt, options?: GenerateOptions): Generation;
   summarize(texts: readonly Prompt[], options?: GenerateOptions): Promise<string[]>;
@@ -80,7 +93,7 @@ export class Seq2SeqModel extends TextModel {
   ): AsyncGenerator<TextOutcome, void, undefined>;
   summarize(input: Texts, options: GenerateOptions = {}): Outcomes {
     checkObject('options', options);
-    return this.#task(input, options, () => summaryPlan(this.#parts));
+    return this.#task(input, options, () => [summaryPlan(this.#parts), summaryTask]);
   }
 
   override chat(): never {
@@ -194,22 +207,34 @@ export class Seq2SeqModel extends TextModel {
     return { tokenizer, config, configFile, startId, hasForced: this.#start.forced > 0 };
   }
 
-  #write(prompt: Prompt, options: GenerateOptions, plan: TextPlan | undefined): Generation {
-    const { ids, forced } = plan?.start ?? this.#start;
+  /** How the decoder begins and what its defaults are where the config says so for a task. */
+  #startFor(task: string | undefined): DecoderStart {
+    const known = task !== undefined && taskParams(this.checkpoint.config, task) !== undefined;
+    return known ? decoderStart(this.checkpoint, this.whole, task) : this.#start;
+  }
+
+  #write(prompt: Prompt, options: GenerateOptions, plan: TextPlan | undefined, start: DecoderStart): Generation {
+    const { ids, forced } = plan?.start ?? start;
     return this.run(() => Promise.resolve(ids), options, {
       source: () => this.#source(prompt, plan),
-      forcedEos: this.#start.forcedEos,
+      forcedEos: start.forcedEos,
       forcedIds: forced,
+      defaults: start.defaults,
     });
   }
 
   /** One text or many, each by the plan that `make` gives; what is wrong with options shows before any text is read. */
-  #task(input: Texts, options: GenerateOptions, make: () => TextPlan | undefined): Outcomes {
-    const plan = make();
-    if (isPrompt(input)) return this.#write(input, options, plan);
+  #task(
+    input: Texts,
+    options: GenerateOptions,
+    make: () => readonly [TextPlan | undefined, string | undefined],
+  ): Outcomes {
+    const [plan, task] = make();
+    const begin = this.#startFor(task);
+    if (isPrompt(input)) return this.#write(input, options, plan, begin);
     checkTexts(input);
     checkSignal(options.signal);
-    const start = (text: Prompt): Generation => this.#write(text, options, plan);
+    const start = (text: Prompt): Generation => this.#write(text, options, plan, begin);
     const outcomes = inOrder(input, 2 * this.host.maxSequences, start, options.signal);
     return Array.isArray(input) ? allOf(outcomes) : outcomes;
   }

@@ -1,6 +1,6 @@
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import { UnsupportedError } from '../errors.js';
-import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
+import { type GenerationDefaults, readGenerationConfig, withTaskParams } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
 
 /** How the decoder of an encoder-decoder begins and ends. */
@@ -15,10 +15,14 @@ export interface DecoderStart {
   readonly defaults: GenerationDefaults;
 }
 
-/** As Hugging Face's `generate` reads it: generation_config.json, or where that is absent config.json. */
-export function decoderStart(checkpoint: Checkpoint, built: BuiltSeq2Seq): DecoderStart {
-  const { config } = built;
-  const defaults = readGenerationConfig(checkpoint, config, built.vocabSize);
+/**
+ * As Hugging Face's `generate` reads it: generation_config.json, or where that is absent config.json; what config.json says
+ * about `task` comes before both.
+ */
+export function decoderStart(checkpoint: Checkpoint, built: BuiltSeq2Seq, task?: string): DecoderStart {
+  const { config, vocabSize } = built;
+  const usual = readGenerationConfig(checkpoint, config, vocabSize);
+  const defaults = task === undefined ? usual : withTaskParams(usual, checkpoint, config, task, vocabSize);
   const own = (field: string): number | undefined =>
     checkpoint.generationConfig === undefined ? config.tokenIds(field)[0] : undefined;
   const start = defaults.decoderStartTokenId ?? config.tokenIds('decoder_start_token_id')[0] ?? defaults.bosTokenId;

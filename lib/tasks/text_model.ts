@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly forcedEos?: number | undefined;
   /** How many ids at the end of the prompt the decoder was forced to begin with. */
   readonly forcedIds?: number | undefined;
+  /** In place of the checkpoint's. */
+  readonly defaults?: GenerationDefaults | undefined;
 }
 
 /** A decoder with its tokenizer. Concurrent calls join one running batch. */
@@ -266,7 +268,7 @@ export class TextModel {
         contextLeft: this.maxContext - prompt.length,
         promptLength: prompt.length,
       };
-      const found = resolveOptions(options, this.defaults, { ...context, badWordIds, breakerIds });
+      const found = resolveOptions(options, more.defaults ?? this.defaults, { ...context, badWordIds, breakerIds });
       if (found.beams !== undefined && more.retained !== undefined)
         throw new OptionError('a session takes no beams', { name: 'numBeams', hint: 'Give greedy: true' });
       // The last id of the greatest length would be the forced end, which is not part of the text; beams score it.

@@ -6,6 +6,7 @@ import { receptiveField } from '../layers/audio.js';
 import { type CtcVocab, renderCtc } from '../text/ctc_vocab.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
+import { fewAtOnce } from './few_at_once.js';
 import { type AudioTrace, type AudioTraceRequest, checkAudioTrace, traceClip } from './inspect_audio.js';
 import type { CtcOptions, SpeechModel, Transcription } from './speech.js';
 import { Turn } from './turn.js';
@@ -88,23 +89,9 @@ export class CtcModel implements SpeechModel {
   ): Promise<Transcription | Transcription[]> {
     const plan = this.#check(options);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, options, plan);
-    if (input.length === 0)
-      throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
-    // The first failure ends the call; the others are stopped with it.
-    const stop = new AbortController();
-    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-    const found: Transcription[] = [];
-    let next = 0;
-    const work = async (): Promise<void> => {
-      for (let i = next++; i < input.length; i = next++)
-        found[i] = await this.#one((input as readonly AudioInput[])[i]!, { ...options, signal }, plan);
-    };
-    try {
-      await Promise.all(Array.from({ length: Math.min(atOnce, input.length) }, work));
-      return found;
-    } finally {
-      stop.abort();
-    }
+    return fewAtOnce(input as readonly AudioInput[], atOnce, options.signal, (one, signal) =>
+      this.#one(one, { ...options, signal }, plan),
+    );
   }
 
   /**

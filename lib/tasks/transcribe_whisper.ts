@@ -6,6 +6,7 @@ import { DisposedError, InputError } from '../errors.js';
 import { earlierText, type WhisperSegment, windowSegments } from '../generation/whisper_rules.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
+import { fewAtOnce } from './few_at_once.js';
 import {
   checkWhisperTrace,
   ownSpectrogram,
@@ -18,6 +19,9 @@ import type { SpeechModel, Transcription, WhisperOptions } from './speech.js';
 import type { WhisperConfig } from './whisper_config.js';
 import { type WhisperPlan, whisperPlan } from './whisper_options.js';
 import { type Attempt, type Beginning, WindowWriter } from './whisper_window.js';
+
+/** Inputs of a list whose samples and features are in memory at the same time. */
+const atOnce = 8;
 
 /** A stretch of text, and the attempt that it is part of. */
 interface Heard extends WhisperSegment {
@@ -61,9 +65,9 @@ export class WhisperModel implements SpeechModel {
   }
 
   /**
-   * Text and segments of audio: a path, samples at `sampleRate`, or samples with their own rate; several inputs run
-   * together, which changes no bit of their results. Audio longer than a window (30 s) is heard window by window, each from the
-   * last time that was written, as transformers does it; it is always written with times. A window is written greedily, and
+   * Text and segments of audio: a path, samples at `sampleRate`, or samples with their own rate; of several
+   * inputs eight at a time run together, which changes no bit of their results. Audio longer than a window (30 s) is
+   * heard window by window, each from the last time that was written, as transformers does it; it is always written with times. A window is written greedily, and
    * again at higher temperatures where `temperatures` says so and the text is poor. `confidence`: the geometric mean of the
    * tokens' probabilities among those allowed. Throws InputError, OptionError, AbortError, NumericError.
    */
@@ -76,18 +80,9 @@ export class WhisperModel implements SpeechModel {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     const plan = await whisperPlan(options, this.config, this.tokenizer);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, plan);
-    if (input.length === 0)
-      throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
-    // The first failure ends the call; the others are stopped with it.
-    const stop = new AbortController();
-    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-    try {
-      return await Promise.all(
-        Array.from(input as readonly AudioInput[], (one) => this.#one(one, { ...plan, signal })),
-      );
-    } finally {
-      stop.abort();
-    }
+    return fewAtOnce(input as readonly AudioInput[], atOnce, options.signal, (one, signal) =>
+      this.#one(one, { ...plan, signal }),
+    );
   }
 
   /**

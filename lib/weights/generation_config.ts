@@ -1,5 +1,5 @@
 /** generation_config.json as a typed, checked object. Field meanings: transformers' `GenerationConfig`. */
-import { ConfigError } from '../errors.js';
+import { ConfigError, UnsupportedError } from '../errors.js';
 import { ConfigReader, type NumberRules } from './config.js';
 import type { Checkpoint, RawConfig, RawValue } from './types.js';
 
@@ -102,6 +102,50 @@ export function readGenerationConfig(
     checkpoint.kind === 'gguf'
       ? checkpoint.configFile
       : checkpoint.configFile.replace(/config\.json$/, 'generation_config.json');
+  return parse(raw, file, config, vocabSize);
+}
+
+/** The object of that name inside another. */
+function inner(of: RawConfig | undefined, name: string): RawConfig | undefined {
+  const value = of !== undefined && Object.hasOwn(of, name) ? of[name] : undefined;
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as RawConfig) : undefined;
+}
+
+/** What config.json's `task_specific_params` says about a task (summarization, translation_en_to_de); undefined: nothing. */
+export function taskParams(config: RawConfig, task: string): RawConfig | undefined {
+  return inner(inner(config, 'task_specific_params'), task);
+}
+
+const kFields: Readonly<Record<string, string>> = {
+  eos_token_id: 'eosTokenIds',
+  forced_eos_token_id: 'forcedEosTokenIds',
+};
+
+/**
+ * Defaults with those of a task over them, as transformers' pipelines have it (`GenerationConfig.update`); null unsets one.
+ * `prefix` is no field of generation. Throws ConfigError, UnsupportedError for another end.
+ */
+export function withTaskParams(
+  defaults: GenerationDefaults,
+  checkpoint: Checkpoint,
+  config: ConfigReader,
+  task: string,
+  vocabSize?: number,
+): GenerationDefaults {
+  const { prefix, ...params } = taskParams(checkpoint.config, task) ?? {};
+  const found = parse(params, checkpoint.configFile, config, vocabSize);
+  const set = Object.keys(params).filter((name) => kNames.includes(name));
+  const same = found.eosTokenIds.join() === defaults.eosTokenIds.join();
+  if (set.includes('eos_token_id') && !same)
+    throw new UnsupportedError(`an end of sequences of its own for ${task} is not supported`, {
+      ...{ file: checkpoint.configFile, expected: defaults.eosTokenIds, found: found.eosTokenIds },
+    });
+  const fields = set.map((name) => kFields[name] ?? name.replace(/_(.)/g, (_, c: string) => c.toUpperCase()));
+  const own = fields.map((field) => [field, found[field as keyof GenerationDefaults]] as const);
+  return { ...defaults, ...Object.fromEntries(own), other: { ...defaults.other, ...found.other } };
+}
+
+function parse(raw: RawConfig, file: string, config: ConfigReader, vocabSize: number | undefined): GenerationDefaults {
   const reader = new ConfigReader(raw, file, '');
   const vocab = vocabSize ?? config.int('vocab_size');
   if (!Number.isInteger(vocab) || vocab < 1) throw new ConfigError('bad vocabulary size', { file, found: vocab });

@@ -97,6 +97,7 @@ it('silence, one sample, and noise end in a text', async () => {
 it('refuses what is no audio, and options that mean nothing', async () => {
   await expect(model.transcribe(new Float32Array(0))).rejects.toThrow(InputError);
   await expect(model.transcribe([])).rejects.toThrow(InputError);
+  await expect(model.transcribe(Array(9).fill(audio), { signal: AbortSignal.abort() })).rejects.toThrow(AbortError);
   // biome-ignore lint/suspicious/noSparseArray: a hole is no audio
   await expect(model.transcribe([, audio] as never)).rejects.toThrow(InputError);
   await expect(model.transcribe(Float32Array.of(Number.NaN))).rejects.toThrow(InputError);
