@@ -29,33 +29,48 @@ export function addRows(
 }
 
 /** (x − mean) / deviation of each place over all rows; zero where all rows are alike. In place. */
-function standardize(rows: readonly Float32Array[], places: number): void {
-  for (let p = 0; p < places; p++) {
-    let mean = 0;
-    for (const row of rows) mean += row[p]!;
-    mean /= rows.length;
-    let variance = 0;
-    for (const row of rows) variance += (row[p]! - mean) ** 2;
-    const deviation = Math.sqrt(variance / rows.length);
-    for (const row of rows) row[p] = deviation === 0 ? 0 : (row[p]! - mean) / deviation;
-  }
+async function standardize(rows: readonly Float32Array[], places: number, turn: Turn): Promise<void> {
+  const [mean, deviation] = [new Float64Array(places), new Float64Array(places)];
+  const each = async (act: (row: Float32Array) => void): Promise<void> => {
+    for (const row of rows) {
+      act(row);
+      await turn.next();
+    }
+  };
+  await each((row) => {
+    for (let p = 0; p < places; p++) mean[p]! += row[p]! / rows.length;
+  });
+  await each((row) => {
+    for (let p = 0; p < places; p++) deviation[p]! += (row[p]! - mean[p]!) ** 2 / rows.length;
+  });
+  for (let p = 0; p < places; p++) deviation[p] = Math.sqrt(deviation[p]!);
+  await each((row) => {
+    for (let p = 0; p < places; p++) row[p] = deviation[p] === 0 ? 0 : (row[p]! - mean[p]!) / deviation[p]!;
+  });
 }
 
 /** The middle of each `width` neighbours, the row being mirrored at its ends; a row too short for that stays. */
 function medians(row: Float32Array, width: number): Float32Array {
-  const half = width >> 1;
-  if (row.length <= half) return row;
-  const near = new Float32Array(width);
-  return row.map((_, p) => {
-    for (let i = 0; i < width; i++) {
-      const from = Math.abs(p - half + i);
-      const x = row[from < row.length ? from : 2 * (row.length - 1) - from]!;
-      let at = i;
-      for (; at > 0 && near[at - 1]! > x; at--) near[at] = near[at - 1]!;
-      near[at] = x;
-    }
-    return near[half]!;
-  });
+  const [half, length] = [width >> 1, row.length];
+  if (length <= half) return row;
+  const mirrored = new Float32Array(length + 2 * half);
+  mirrored.set(row, half);
+  for (let i = 1; i <= half; i++) {
+    mirrored[half - i] = row[i]!;
+    mirrored[half + length - 1 + i] = row[length - 1 - i]!;
+  }
+  const near = mirrored.slice(0, width).sort();
+  const y = new Float32Array(length);
+  y[0] = near[half]!;
+  for (let p = 1; p < length; p++) {
+    const [gone, come] = [mirrored[p - 1]!, mirrored[p + width - 1]!];
+    let at = near.indexOf(gone);
+    for (; at > 0 && near[at - 1]! > come; at--) near[at] = near[at - 1]!;
+    for (; at < width - 1 && near[at + 1]! < come; at++) near[at] = near[at + 1]!;
+    near[at] = come;
+    y[p] = near[half]!;
+  }
+  return y;
 }
 
 /** The cheapest way through costs −similarity (rows, places): the place where each row begins (dynamic time warping). */
@@ -68,11 +83,14 @@ async function warp(similarity: readonly Float32Array[], places: number, turn: T
   for (let i = 0; i < rows; i++) {
     const cost = new Float32Array(places + 1);
     cost[0] = Number.POSITIVE_INFINITY;
+    const [row, steppedAs] = [similarity[i]!, steps[i]!];
     for (let j = 1; j <= places; j++) {
-      const [c0, c1, c2] = [before[j - 1]!, before[j]!, cost[j - 1]!];
+      const c0 = before[j - 1]!;
+      const c1 = before[j]!;
+      const c2 = cost[j - 1]!;
       const step = c0 < c1 && c0 < c2 ? diagonal : c1 < c0 && c1 < c2 ? up : left;
-      cost[j] = (step === diagonal ? c0 : step === up ? c1 : c2) - similarity[i]![j - 1]!;
-      steps[i]![j - 1] = step;
+      cost[j] = (step === diagonal ? c0 : step === up ? c1 : c2) - row[j - 1]!;
+      steppedAs[j - 1] = step;
     }
     before = cost;
     await turn.next();
@@ -104,11 +122,12 @@ export async function alignRows(
   const sum = Array.from({ length: count }, () => new Float32Array(columns));
   for (const head of maps) {
     const rows = head.map((row) => row.slice(0, columns));
-    standardize(rows, columns);
     await turn.next();
+    await standardize(rows, columns, turn);
     for (const [r, row] of rows.entries()) {
       const smooth = medians(row, width);
-      for (let p = 0; p < columns; p++) sum[r]![p]! += smooth[p]! / maps.length;
+      const total = sum[r]!;
+      for (let p = 0; p < columns; p++) total[p]! += smooth[p]! / maps.length;
       await turn.next();
     }
   }
