@@ -42,6 +42,7 @@ export type { TextOutcome } from './tasks/in_order.js';
 export type { AudioTrace, AudioTraceRequest } from './tasks/inspect_audio.js';
 export type { EncoderTrace, EncoderTraceRequest } from './tasks/inspect_encoder.js';
 export type { Layers, Trace, TracedText, TraceRequest } from './tasks/inspect_layers.js';
+export type { SpectrogramInput, WhisperTrace, WhisperTraceRequest } from './tasks/inspect_whisper.js';
 export type { LanguageOptions } from './tasks/languages.js';
 export type { Lens, LensOptions, LensToken } from './tasks/lens.js';
 export {

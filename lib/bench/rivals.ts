@@ -122,12 +122,11 @@ export async function runRivals(
     const task = { request: options, sections: part, seed, rival: { entry: rival.entry, vocab, variant } };
     return inProcess(task, hooks.signal);
   };
-  const { trials, best } = await tryVariants(options.threads, sections, theirs, hooks);
-  const used = [...new Set(best)];
+  const tried = await tryVariants(options.threads, sections, theirs, hooks);
+  const { best } = tried;
   const own: ProcessRun[] = [];
   const their: ProcessRun[] = [];
-  const theirSamples = sections.map((): number[] => []);
-  const theirGaps = sections.map((): number[] => []);
+  const theirSections = sections.map((): TheirSection => ({ speeds: [], gaps: [] }));
   const measurements = sections.map((): Measurement[] => []);
   const ceilings = [await probe.measure()];
 
@@ -139,15 +138,15 @@ export async function runRivals(
     for (const [i, sample] of run.samples.entries()) measurements[i]!.push({ ...sample, ceilings: around });
   };
   const runTheirs = async (round: number): Promise<void> => {
-    for (const variant of used) {
+    for (const variant of new Set(best)) {
       const part = sections.filter((_, i) => best[i] === variant);
       const run = await theirs(variant, round, part);
       their.push(run);
       ceilings.push(await probe.measure());
       for (const [p, sample] of run.samples.entries()) {
-        const i = sections.indexOf(part[p]!);
-        theirSamples[i]!.push(sample.tokensPerSecond);
-        theirGaps[i]!.push(...sample.interTokenMs);
+        const section = theirSections[sections.indexOf(part[p]!)]!;
+        section.speeds.push(sample.tokensPerSecond);
+        section.gaps.push(...sample.interTokenMs);
       }
     }
   };
@@ -156,38 +155,62 @@ export async function runRivals(
     const order = round % 2 === 1 ? [runOurs, runTheirs] : [runTheirs, runOurs];
     for (const run of order) await run(round);
   }
-  const ourSpeeds = measurements.map((m) => spread(m.map((x) => x.tokensPerSecond))!);
+  const peakRssBytes = peakRss(own);
   return {
     described: own[0]!.described!,
     loadMs: spread(own.map((r) => r.loadMs))!,
-    peakRssBytes: Math.max(...own.map((r) => r.peakRssBytes)),
+    peakRssBytes,
     measurements,
     ceilings,
     report: {
       package: rivalPackage,
       version: rival.version,
       about: their[0]!.about ?? '',
-      sections: sections.map((section, i) => ({
-        name: sectionName(section),
-        ours: ourSpeeds[i]!,
-        theirs: spread(theirSamples[i]!)!,
-        ratio: ourSpeeds[i]!.median / median(theirSamples[i]!),
-        variant: variantName(best[i]!),
-        trial: Object.fromEntries(trials.map((t) => [variantName(t.variant), t.speeds[i]!])),
-        theirInterTokenMs: theirGaps[i]!,
-      })),
+      sections: compared(sections, measurements, theirSections, tried),
       loadMs: { ours: spread(own.map((r) => r.loadMs))!, theirs: spread(their.map((r) => r.loadMs))! },
-      peakRssBytes: {
-        ours: Math.max(...own.map((r) => r.peakRssBytes)),
-        theirs: Math.max(...their.map((r) => r.peakRssBytes)),
-      },
+      peakRssBytes: { ours: peakRssBytes, theirs: peakRss(their) },
     },
   };
+}
+
+/** What the rival's runs gave for one section. */
+interface TheirSection {
+  readonly speeds: number[];
+  readonly gaps: number[];
+}
+
+const peakRss = (runs: readonly ProcessRun[]): number => Math.max(...runs.map((r) => r.peakRssBytes));
+
+function compared(
+  sections: readonly Section[],
+  measurements: readonly (readonly Measurement[])[],
+  theirs: readonly TheirSection[],
+  { trials, best }: Tried,
+): RivalSection[] {
+  return sections.map((section, i) => {
+    const ours = spread(measurements[i]!.map((m) => m.tokensPerSecond))!;
+    const { speeds, gaps } = theirs[i]!;
+    return {
+      name: sectionName(section),
+      ours,
+      theirs: spread(speeds)!,
+      ratio: ours.median / median(speeds),
+      variant: variantName(best[i]!),
+      trial: Object.fromEntries(trials.map((t) => [variantName(t.variant), t.speeds[i]!])),
+      theirInterTokenMs: gaps,
+    };
+  });
 }
 
 interface Trial {
   readonly variant: Variant;
   readonly speeds: readonly number[];
+}
+
+interface Tried {
+  readonly trials: readonly Trial[];
+  /** Of each section. */
+  readonly best: readonly Variant[];
 }
 
 /** One run of every setting; the fastest of each section is the one that is compared with. */
@@ -196,7 +219,7 @@ async function tryVariants(
   sections: readonly Section[],
   run: (variant: Variant, seed: number, part: readonly Section[]) => Promise<ProcessRun>,
   hooks: RivalHooks,
-): Promise<{ trials: Trial[]; best: Variant[] }> {
+): Promise<Tried> {
   const counts = [...new Set([1, threads])];
   const variants = counts.flatMap((n) => [true, false].map((on): Variant => ({ threads: n, flashAttention: on })));
   const trials: Trial[] = [];

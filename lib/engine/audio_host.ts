@@ -1,10 +1,10 @@
-import { freemem } from 'node:os';
-import { DisposedError, OutOfMemoryError } from '../errors.js';
+import { DisposedError } from '../errors.js';
 import { lower } from '../graph/lower.js';
 import type { Program } from '../graph/program.js';
 import { type AudioBuilder, levelRows } from '../layers/audio.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
+import { checkStepMemory } from '../runtime/step_memory.js';
 import type { BuiltAudio } from './build.js';
 import { Lane } from './lane.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
@@ -40,13 +40,6 @@ export function packAudioStep(
   return { dims, inputs, starts: bounds.at(-1)! };
 }
 
-/** Bytes that a step of one clip needs at least: what one convolution reads and what it makes. */
-function stepBytes(built: BuiltAudio, samples: number): number {
-  const rows = levelRows(built.builder.convolutions, samples);
-  const floats = built.config.nums('conv_dim').map((width, i) => rows[i + 1]! * width);
-  return 4 * Math.max(...floats.map((n, i) => n + (i === 0 ? Math.max(samples, n) : floats[i - 1]!)));
-}
-
 /** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
 export function audioProgram(
   built: BuiltAudio,
@@ -56,6 +49,13 @@ export function audioProgram(
 ): Program {
   const given = compute === undefined ? {} : { compute };
   return lower(built.builder.graph, { name: 'encode', outputs, optional, ...given });
+}
+
+/** Throws an OutOfMemoryError where clips of so many samples are too much for one step. */
+function checkClips(executable: Executable, dims: Readonly<Record<string, number>>, samples: number): void {
+  checkStepMemory(executable, dims, `${samples} samples are too many to be heard at once`, {
+    ...{ name: 'input', hint: 'Hear the audio in smaller chunks' },
+  });
 }
 
 /** An encoder of waveforms on a device: clips that come while others run join the next step. */
@@ -103,18 +103,15 @@ export class AudioHost {
     // A value with two names (last_hidden_state, the last of hidden_states) is given once.
     const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
     const once = [...names.values()];
-    const program = await this.#shown.get(once.join(' '), () => audioProgram(this.built, once, this.#compute));
+    const program = this.#shown.get(once.join(' '), () => audioProgram(this.built, once, this.#compute));
     const { dims, inputs } = packAudioStep(builder, [samples]);
     const frames = dims.rows!;
     const sizes: Record<string, number> = { ...dims, keys: frames };
-    const floats = once.map((name) =>
-      builder.graph.outputs.get(name)!.dims.reduce((n, d) => n * (d.size ?? sizes[d.name]!), 1),
-    );
-    this.#checkMemory(
-      samples.length,
-      floats.reduce((sum, n) => sum + 4 * n, 0),
-    );
-    const made = (await program.run(sizes, inputs)).outputs as Record<string, Float32Array>;
+    const step = await program.use((executable) => {
+      checkClips(executable, sizes, samples.length);
+      return executable.run(sizes, inputs);
+    });
+    const made = step.outputs as Record<string, Float32Array>;
     const given = (name: string): Float32Array => made[names.get(builder.graph.outputs.get(name))!]!;
     return { frames, outputs: Object.fromEntries(outputs.map((name) => [name, given(name)])) };
   }
@@ -126,20 +123,9 @@ export class AudioHost {
     await this.model.dispose();
   }
 
-  /** Memory that is asked for and not there would end the process, not the call. */
-  #checkMemory(samples: number, outputBytes = 0): void {
-    const expected = stepBytes(this.built, samples) + outputBytes;
-    const found = freemem() + this.#executable.profile().arenaBytes;
-    if (expected <= found) return;
-    throw new OutOfMemoryError('the audio is too long to be heard at once', {
-      ...{ name: 'input', expected: `${expected} bytes for ${samples} samples`, found: `${found} bytes` },
-      hint: 'Hear it in smaller chunks',
-    });
-  }
-
   async #step(clips: readonly Float32Array[]): Promise<AudioResult[]> {
-    this.#checkMemory(clips.reduce((n, samples) => n + samples.length, 0));
     const { dims, inputs, starts } = packAudioStep(this.built.builder, clips);
+    checkClips(this.#executable, dims, dims.samples!);
     const { outputs } = await this.#executable.run(dims, inputs);
     return clips.map((_, s) => {
       const own = Object.entries(outputs).map(([name, data]): [string, Float32Array] => {

@@ -256,7 +256,7 @@ export function buildCheckpoint(
 ): BuiltDecoder {
   const built = buildText(checkpoint, architecture, quantize, kvType);
   if (built.kind === 'decoder') return built;
-  throw new UnsupportedError('an encoder-decoder is not run here', {
+  throw new UnsupportedError('an encoder-decoder is none of the models that this is for', {
     file: checkpoint.path,
     expected: 'a decoder',
     found: built.config.architectures[0] ?? built.architecture.modelType,

@@ -8,6 +8,8 @@ const most = 16;
 export interface Runner extends Pick<Executable, 'run'> {
   /** Compiles it. Throws what that throws. */
   ready(): Promise<void>;
+  /** Does something with the compiled program, which stays until that is done. */
+  use<T>(body: (executable: Executable) => Promise<T>): Promise<T>;
 }
 
 interface Entry {
@@ -29,6 +31,7 @@ export class ProgramCache {
   get(name: string, make: () => Program): Runner {
     return {
       ready: () => this.#use(name, make, () => Promise.resolve()),
+      use: (body) => this.#use(name, make, body),
       run: (dims, inputs, k) => this.#use(name, make, (executable) => executable.run(dims, inputs, k)),
     };
   }

@@ -87,10 +87,15 @@ export function checkIds(list: Iterable<number>, vocab: number, name: string): v
   }
 }
 
+/** Whether a value can hold named options: no list, Map, Promise, Date or buffer, whose contents would be ignored. */
+export function isRecord(value: unknown): value is object {
+  return Object.prototype.toString.call(value) === '[object Object]';
+}
+
 /** An object with these fields and no others; undefined ones count as absent. */
 export function fields(rules: Readonly<Record<string, Rule>>, required: readonly string[]): Rule {
   return (value, name) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    if (!isRecord(value)) {
       refuse(name, `an object with ${Object.keys(rules).join(', ')}`, value);
     }
     checkNames(value, rules, `${name}.`);

@@ -2,7 +2,7 @@
 import { getRandomValues } from 'node:crypto';
 import { ContextOverflowError, OptionError, UnsupportedError } from '../errors.js';
 import type { GenerationDefaults } from '../weights/generation_config.js';
-import { checkIds, checkNames, refuse } from './option_rules.js';
+import { checkIds, checkNames, isRecord, refuse } from './option_rules.js';
 import { defaultBreakers, generateRules } from './option_table.js';
 import type { GenerateOptions, LogitsProcessor } from './options.js';
 
@@ -96,7 +96,7 @@ export function optionTexts(options: GenerateOptions): OptionTexts {
 
 /** A copy whose names and values obey the rules of each single option. */
 function checked(options: GenerateOptions): GenerateOptions {
-  if (typeof options !== 'object' || options === null) refuse('options', 'an object', options);
+  if (!isRecord(options)) refuse('options', 'an object', options);
   const given = { ...options };
   checkNames(given, generateRules);
   return given;

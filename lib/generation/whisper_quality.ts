@@ -1,14 +1,15 @@
-import { zlibSize } from './zlib_size.js';
+import pako from 'pako';
 
 /**
- * How repetitive ids are: their bytes (little-endian, as many to an id as the vocabulary wants) over what zlib makes of them;
- * above 2.4 a text usually goes round in circles (WhisperForConditionalGeneration).
+ * How repetitive ids are: their bytes (little-endian, as many to an id as the vocabulary wants) over what zlib makes of
+ * them; above 2.4 a text usually goes round in circles (WhisperForConditionalGeneration). Node's own zlib finds other
+ * matches, and others again on other processors; pako is zlib's code.
  */
 export function compressionRatio(ids: readonly number[], vocab: number): number {
   const width = Math.trunc(Math.log2(vocab) / 8) + 1;
   const bytes = Buffer.alloc(ids.length * width);
   for (const [i, id] of ids.entries()) bytes.writeUIntLE(id, i * width, width);
-  return bytes.length / zlibSize(bytes);
+  return bytes.length / pako.deflate(bytes).length;
 }
 
 /** Bans all but the k most likely, and those as likely as the last of them (TopKLogitsWarper). 0: bans nothing. */

@@ -42,6 +42,40 @@ function neededNodes(nodes: readonly GraphNode[], wanted: ReadonlySet<Tensor>): 
   return kept.reverse();
 }
 
+/** Values in the order in which nodes first name them. */
+class ValueList {
+  readonly values: ProgramValue[] = [];
+  readonly dims = new Set<string>();
+  readonly #index = new Map<Tensor, number>();
+  readonly #optional: readonly string[];
+
+  constructor(optional: readonly string[]) {
+    this.#optional = optional;
+  }
+
+  /** Place of a value; -1: absent. */
+  readonly indexOf = (t: Tensor | undefined): number => {
+    if (t === undefined || (t.optional === true && !this.#optional.includes(t.name))) return -1;
+    const known = this.#index.get(t);
+    if (known !== undefined) return known;
+    const base = { name: t.name, shape: this.#shapeOf(t) };
+    const dtype = t.dtype as DType; // only states hold other types
+    if (t.kind === 'state') this.values.push({ ...base, kind: t.kind, dtype: t.dtype });
+    else if (t.kind === 'weight') this.values.push({ ...base, kind: t.kind, dtype, weight: (t as Weight).expr });
+    else this.values.push({ ...base, kind: t.kind, dtype });
+    this.#index.set(t, this.values.length - 1);
+    return this.values.length - 1;
+  };
+
+  #shapeOf(t: Tensor): ProgramDim[] {
+    return t.dims.map((d) => {
+      if (d.size !== undefined) return d.size;
+      this.dims.add(d.name);
+      return d.name;
+    });
+  }
+}
+
 /** Lowers a graph to the program that computes `outputs`: plain data, independent of the device. */
 export function lower(graph: Graph, options: LowerOptions): Program {
   if (options.compute !== undefined && !computes.some((c) => c === options.compute)) {
@@ -59,33 +93,7 @@ export function lower(graph: Graph, options: LowerOptions): Program {
   const nodes = neededNodes(changeValues(graph.nodes, changes), wantedSet);
   const read = new Set(nodes.flatMap((n) => n.inputs));
 
-  const values: ProgramValue[] = [];
-  const dims = new Set<string>();
-  const index = new Map<Tensor, number>();
-  const shapeOf = (t: Tensor): ProgramDim[] =>
-    t.dims.map((d) => {
-      if (d.size !== undefined) return d.size;
-      dims.add(d.name);
-      return d.name;
-    });
-  const indexOf = (t: Tensor | undefined): number => {
-    if (t === undefined || (t.optional === true && options.optional?.includes(t.name) !== true)) return -1;
-    const known = index.get(t);
-    if (known !== undefined) return known;
-    const base = { name: t.name, shape: shapeOf(t) };
-    if (t.kind === 'state') values.push({ ...base, kind: t.kind, dtype: t.dtype });
-    else {
-      const dtype = t.dtype as DType; // only states hold other types
-      values.push(
-        t.kind === 'weight'
-          ? { ...base, kind: t.kind, dtype, weight: (t as Weight).expr }
-          : { ...base, kind: t.kind, dtype },
-      );
-    }
-    index.set(t, values.length - 1);
-    return values.length - 1;
-  };
-
+  const { values, dims, indexOf } = new ValueList(options.optional ?? []);
   const lowered: ProgramNode[] = nodes.map((node) => ({
     op: node.op,
     name: node.name,

@@ -9,8 +9,11 @@ import type { Rows } from './builder.js';
 import type { EncoderBuilder, Sequences } from './encoder.js';
 import { type WeightSource, Weights } from './weights.js';
 
-/** How the rows of a text become one vector; several are put one after another. */
-export type Pooling = 'cls' | 'max' | 'mean' | 'sqrt' | 'last';
+/**
+ * How the rows of a text become one vector; several are put one after another (sentence_transformers: Pooling). `sqrt`: the
+ * sum over √rows; `weighted`: the mean in which row i, from 1, counts i times.
+ */
+export type Pooling = 'cls' | 'max' | 'mean' | 'sqrt' | 'weighted' | 'last';
 
 /** A linear layer after pooling, with weights of its own. */
 export interface SentenceDense {

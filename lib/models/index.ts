@@ -1,4 +1,5 @@
 import { UnsupportedError } from '../errors.js';
+import { nearest } from '../hub/nearest.js';
 import type { Architecture, DecoderArchitecture } from './architecture.js';
 import { bart, m2m100, marian, mbart, pegasus } from './bart.js';
 import { bert } from './bert.js';
@@ -85,11 +86,12 @@ export function findArchitecture(className: string | undefined, modelType: strin
     className === undefined ? a.modelType === modelType : a.classes.includes(className),
   );
   if (found !== undefined) return found;
+  const wanted = className ?? modelType;
+  const names = architectures.flatMap((a) => (className === undefined ? [a.modelType] : a.classes));
+  // The list stands in the hint, where it is not cut.
   throw new UnsupportedError('unsupported architecture', {
-    file,
-    name: 'architectures',
-    expected: architectures.flatMap((a) => a.classes).join(', '),
-    found: className ?? modelType,
+    ...{ file, name: 'architectures', found: wanted },
+    hint: `Nearest: ${nearest(wanted, names).join(', ')}. Supported: ${names.join(', ')}`,
   });
 }
 

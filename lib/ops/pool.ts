@@ -2,8 +2,11 @@ import type { Tensor } from '../graph/graph.js';
 import { stepDim } from '../graph/shape.js';
 import type { OpInfo } from './op.js';
 
-const modes = ['mean', 'max', 'sqrt'] as const;
-/** Mean or largest of the rows of a sequence, or their sum over the square root of their number. */
+const modes = ['mean', 'max', 'sqrt', 'weighted'] as const;
+/**
+ * Of the rows of a sequence: mean, largest, sum over the square root of their number, or the mean in which row i (from 0)
+ * counts i + 1 times.
+ */
 export type PoolMode = (typeof modes)[number];
 
 export const poolInfo: OpInfo = { name: 'pool', inputs: ['x', 'starts'], outputs: ['y'], attrs: { mode: modes } };

@@ -5,6 +5,7 @@ import type { Program } from '../graph/program.js';
 import { DeviceModel, type Executable, type OpenOptions } from './executable.js';
 import type { InputArray } from './native.js';
 import type { NdArray } from './ops_types.js';
+import { checkStepMemory } from './step_memory.js';
 
 export interface GraphOptions extends OpenOptions {
   /** Names of the graph's outputs to compute; default: all. What they do not need is left out. */
@@ -36,7 +37,8 @@ export class GraphRunner {
 
   /**
    * One pass, off the event loop. `sizes`: of dims that no input has. Throws an InputError where an input is missing, unknown
-   * or of another dtype or shape, and where inputs give a dim two sizes.
+   * or of another dtype or shape, and where inputs give a dim two sizes; an OutOfMemoryError where what the pass makes does
+   * not fit the memory that is free.
    */
   async run(
     inputs: Readonly<Record<string, GraphInput>>,
@@ -69,6 +71,9 @@ export class GraphRunner {
       this.#bind(value.name, value.shape, shape, data.length, dims);
       given[value.name] = data;
     }
+    checkStepMemory(this.#executable, dims, 'the graph needs more memory for inputs of this size than is free', {
+      hint: 'Give smaller inputs',
+    });
     const { outputs } = await this.#executable.run(dims, given);
     const made = this.program.outputs.map(({ name, value }) => {
       const shape = this.program.values[value]!.shape.map((d) => (typeof d === 'number' ? d : dims[d]!));

@@ -3,7 +3,14 @@ import { OptionError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { SentenceFolder } from '../weights/sentence_transformers.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkCall, checkTexts, type EncoderCallOptions, EncoderModel } from './encoder_model.js';
+import {
+  checkCall,
+  checkTexts,
+  type EncodedText,
+  type EncoderCallOptions,
+  EncoderModel,
+  kShorten,
+} from './encoder_model.js';
 
 export interface EmbedOptions extends EncoderCallOptions {
   /** Name of a prompt of the checkpoint that goes before each text (`query`, `document` …); default: its own default. */
@@ -52,8 +59,8 @@ export class EmbeddingModel extends EncoderModel {
   }
 
   /** With the checkpoint's own prompt before it. */
-  protected override textOf(text: string): string {
-    return this.#whole(text, this.#prompt(undefined));
+  protected override readWhole(text: string): Promise<EncodedText> {
+    return this.encodeText(this.#whole(text, this.#prompt(undefined)), 'error', kShorten);
   }
 
   #whole(text: string, before: string): string {

@@ -3,7 +3,7 @@ import { TokenTable } from '../engine/token_table.js';
 import { ContextOverflowError, DisposedError, InputError, OptionError, UnsupportedError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkObject } from './arguments.js';
+import { checkObject, checkSignal } from './arguments.js';
 import { checkEncoderTrace, type EncoderTrace, type EncoderTraceRequest, traceSequence } from './inspect_encoder.js';
 import {
   embeddingOf,
@@ -36,6 +36,9 @@ export interface EncoderInput {
   /** Segment of each token; default 0. */
   readonly tokenTypeIds?: readonly number[] | Int32Array | undefined;
 }
+
+/** @internal What to do about a long text where nothing may be cut. */
+export const kShorten = 'Shorten it: it cannot be cut here';
 
 /** @internal A text as the model takes it. */
 export interface EncodedText extends EncoderSequence {
@@ -98,7 +101,8 @@ export class EncoderModel {
     input: EncoderInput,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Record<string, FloatTensor>> {
-    checkCall(options);
+    checkObject('options', options, ['signal']);
+    checkSignal(options.signal);
     const found = await this.run(this.#own(input), options.signal);
     return Object.fromEntries(
       Object.entries(found).map(([name, data]) => {
@@ -142,14 +146,14 @@ export class EncoderModel {
   protected async sequenceOf(input: string | EncoderInput): Promise<EncoderSequence & { readonly ids: Int32Array }> {
     if (typeof input !== 'string' && (typeof input !== 'object' || input === null))
       throw new InputError('nothing to trace', { name: 'input', expected: 'a text, or { inputIds }', found: input });
-    const encoded = typeof input === 'string' ? await this.encodeText(this.textOf(input), 'error') : this.#own(input);
+    const encoded = typeof input === 'string' ? await this.readWhole(input) : this.#own(input);
     if (this.#disposed) throw new DisposedError('the model was disposed');
     return { ...encoded, ids: Int32Array.from(encoded.ids) };
   }
 
-  /** @internal What the model reads for a text of the caller's. */
-  protected textOf(text: string): string {
-    return text;
+  /** @internal What the model reads for a text of the caller's, all of it. */
+  protected readWhole(text: string): Promise<EncoderSequence> {
+    return this.encodeText(text, 'error', kShorten);
   }
 
   /** A caller's own ids, checked. */
@@ -203,11 +207,11 @@ export class EncoderModel {
   }
 
   /** @internal One text with its special tokens, cut to the model's length where `truncate` allows it. */
-  protected async encodeText(text: string, truncate: Truncate = 'end'): Promise<EncodedText> {
+  protected async encodeText(text: string, truncate: Truncate = 'end', hint?: string): Promise<EncodedText> {
     const { ids, typeIds } = await this.words.encodeWithOffsets(text);
     const types = this.host.built.builder.segments === undefined ? undefined : typeIds;
     if (ids.length <= this.maxLength) return { ids, tokenTypes: types, truncated: false };
-    if (truncate === 'error') throw this.tooLong(ids.length);
+    if (truncate === 'error') throw this.tooLong(ids.length, hint);
     const specials = await this.#after();
     const keep = (x: Int32Array): Int32Array =>
       Int32Array.from([...x.subarray(0, this.maxLength - specials), ...x.subarray(x.length - specials)]);
@@ -215,11 +219,11 @@ export class EncoderModel {
   }
 
   /** @internal */
-  protected tooLong(found: number): ContextOverflowError {
+  protected tooLong(found: number, hint = "Shorten it, or let it be cut with truncate: 'end'"): ContextOverflowError {
     return new ContextOverflowError('the text has more tokens than the model takes', {
       expected: `at most ${this.maxLength} tokens`,
       found,
-      hint: "Shorten it, or let it be cut with truncate: 'end'",
+      hint,
     });
   }
 

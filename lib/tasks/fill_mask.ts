@@ -1,6 +1,7 @@
+import type { EncoderSequence } from '../engine/encoder_host.js';
 import { encoderLens, type LensGraph } from '../engine/lens.js';
 import { InputError, OptionError, UnsupportedError } from '../errors.js';
-import { checkCall, type EncoderCallOptions, type EncoderInput, EncoderModel } from './encoder_model.js';
+import { checkCall, type EncoderCallOptions, type EncoderInput, EncoderModel, kShorten } from './encoder_model.js';
 import { largest, softmax } from './largest.js';
 import { type Lens, type LensOptions, lensOfSequence } from './lens.js';
 
@@ -40,6 +41,19 @@ export class FillMaskModel extends EncoderModel {
     return lensOfSequence(this.host, this.#lens, sequence, options, this.tokenizer);
   }
 
+  /** @internal A gap stands where the text spells `maskToken`. One that was cut off could not be filled: nothing is. */
+  protected override async readWhole(text: string): Promise<EncoderSequence & { readonly ids: Int32Array }> {
+    const mask = this.words.specialTokens.mask_token;
+    const parts = mask === undefined ? [text] : text.split(mask);
+    const segments = parts.flatMap((part, i) => [
+      ...(i === 0 ? [] : [{ text: mask!, special: true }]),
+      ...(part === '' ? [] : [{ text: part, special: false }]),
+    ]);
+    const ids = await this.words.encodeSegments(segments, { addSpecial: true });
+    if (ids.length > this.maxLength) throw this.tooLong(ids.length, kShorten);
+    return { ids };
+  }
+
   /**
    * The likeliest tokens for each mask of a text that spells `maskToken` at its gaps, in the order of the masks. Throws
    * InputError (no mask), OptionError, ContextOverflowError, AbortError.
@@ -55,16 +69,9 @@ export class FillMaskModel extends EncoderModel {
       });
     if (typeof text !== 'string') throw new InputError('the text must be a string', { name: 'text', found: text });
     const { maskToken, words } = this;
-    const parts = text.split(maskToken);
-    if (parts.length === 1)
+    if (!text.includes(maskToken))
       throw new InputError('the text has no gap', { name: 'text', expected: `${maskToken} at each gap` });
-    const segments = parts.flatMap((part, i) => [
-      ...(i === 0 ? [] : [{ text: maskToken, special: true }]),
-      ...(part === '' ? [] : [{ text: part, special: false }]),
-    ]);
-    const ids = await words.encodeSegments(segments, { addSpecial: true });
-    // A gap that was cut off could not be filled, so a long text is refused whatever `truncate` says.
-    if (ids.length > this.maxLength) throw this.tooLong(ids.length);
+    const { ids } = await this.readWhole(text);
     const mask = words.tokenToId(maskToken);
     const logitRows = [...ids.keys()].filter((i) => ids[i] === mask);
     const { logits } = await this.run({ ids, logitRows }, options.signal);

@@ -1,7 +1,9 @@
+import { freemem } from 'node:os';
 import type { BuiltSeq2Seq } from '../engine/build.js';
-import type { SourceText } from '../engine/encode_texts.js';
+import type { SourceIds, SourceText } from '../engine/encode_texts.js';
 import type { DecoderHost } from '../engine/host.js';
-import { ContextOverflowError } from '../errors.js';
+import { ContextOverflowError, OutOfMemoryError } from '../errors.js';
+import type { Graph } from '../graph/graph.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import {
   checkTraceRequest,
@@ -17,41 +19,68 @@ import {
 import { headsOf, resolveProbe } from './probe_options.js';
 import { runWhole } from './whole.js';
 
-const names = [...traceNames, 'target', 'crossAttentions', 'encoderAttentions', 'encoderHiddenStates'];
+export const seq2seqTraceNames = [
+  ...traceNames,
+  ...(['target', 'crossAttentions', 'encoderAttentions', 'encoderHiddenStates'] as const),
+];
 
 /** Whether ids of what is read and what is written differ in meaning (Marian). */
 export function twoVocabularies({ config }: BuiltSeq2Seq): boolean {
   return config.modelType === 'marian' && !config.bool('share_encoder_decoder_embeddings');
 }
 
-/** Room for a text, waiting for it if need be. */
-export async function leaseText(host: DecoderHost, ids: Int32Array, signal?: AbortSignal): Promise<SourceText> {
+/** Room for a text or a spectrogram, waiting for it if need be. */
+export async function leaseText(
+  host: DecoderHost,
+  read: Int32Array | SourceIds,
+  signal?: AbortSignal,
+): Promise<SourceText> {
   const reader = host.reader!;
+  const source = 'ids' in read ? read : { ids: read };
   for (;;) {
-    const text = reader.open({ ids });
+    const text = reader.open(source);
     if (text !== undefined) return text;
     if (reader.blocks.used === 0)
       throw new ContextOverflowError('the text needs more KV blocks than there are', {
         expected: `at most ${reader.blocks.capacity}`,
-        found: ids.length,
+        found: source.ids.length,
         hint: 'Raise kvMemory, or give a shorter text',
       });
     await host.engine.pool.wait(signal);
   }
 }
 
-/** Records what `request` names of an encoder-decoder that reads `source` and has written `target`. */
+/** Bytes of what a program gives for so many rows. */
+function bytesOf(graph: Graph, outputs: readonly string[], rows: number, sourceRows: number): number {
+  const size = (name: string): number => (name === 'source_keys' ? sourceRows : rows);
+  const floats = (name: string): number =>
+    graph.outputs.get(name)!.dims.reduce((n, d) => n * (d.size ?? size(d.name)), 1);
+  return outputs.reduce((sum, name) => sum + 4 * floats(name), 0);
+}
+
+/** Memory that is asked for and not there would end the process, not the call. */
+function checkRoom(expected: number): void {
+  const found = freemem();
+  if (expected <= found) return;
+  throw new OutOfMemoryError('the trace is larger than memory', {
+    ...{ name: 'request', expected: `${expected} bytes`, found: `${found} bytes` },
+    hint: 'Ask for fewer layers at a time',
+  });
+}
+
+/** Records what `request` names of an encoder-decoder that reads `read` and has written `target`. */
 export async function traceTexts(
   host: DecoderHost,
   built: BuiltSeq2Seq,
-  source: Int32Array,
+  read: Int32Array | SourceIds,
   target: Int32Array,
   request: TraceRequest,
   tokenizer: Tokenizer | undefined,
 ): Promise<Trace> {
-  checkTraceRequest(request, names);
+  checkTraceRequest(request, seq2seqTraceNames);
   const { encoder, decoder } = built.builder;
-  const read = new Wanted(encoder.graph, {
+  const source = 'ids' in read ? read.ids : read;
+  const heard = new Wanted(encoder.graph, {
     attentions: ['encoderAttentions', request.encoderAttentions],
     hidden_states: ['encoderHiddenStates', request.encoderHiddenStates],
   });
@@ -60,17 +89,18 @@ export async function traceTexts(
     hidden_states: ['hiddenStates', request.hiddenStates],
     cross_attentions: ['crossAttentions', request.crossAttentions],
   });
-  const heads = headsOf([...read.maps, ...written.maps], 'heads', request.heads);
+  const heads = headsOf([...heard.maps, ...written.maps], 'heads', request.heads);
   const logits = request.logits ?? true;
   const outputs = [...(logits ? ['logits'] : []), ...written.outputs];
-  checkWanted(outputs.length + read.outputs.length);
+  checkWanted(outputs.length + heard.outputs.length);
   const { steer, maskHeads } = request;
   const changes = resolveProbe({ steer, maskHeads }, host.built)?.changes;
-  const text = await leaseText(host, source);
+  const [n, m] = [target.length, source.length];
+  checkRoom(bytesOf(decoder.graph, outputs, n, m) + bytesOf(encoder.graph, heard.outputs, m, m));
+  const text = await leaseText(host, read);
   try {
-    const seen = await host.reader!.show(text, read.outputs);
+    const seen = await host.reader!.show(text, heard.outputs);
     const made = outputs.length === 0 ? {} : await runWhole(host, target, { outputs, single: true, changes, text });
-    const [n, m] = [target.length, source.length];
     return {
       ids: target,
       tokens: tokensOf(tokenizer, target),
@@ -81,8 +111,8 @@ export async function traceTexts(
       source: {
         ids: source,
         tokens: twoVocabularies(built) ? undefined : tokensOf(tokenizer, source),
-        hiddenStates: read.collect('hidden_states', seen, rowsTensor(m)),
-        attentions: read.collect('attentions', seen, mapsTensor(m, m, heads)),
+        hiddenStates: heard.collect('hidden_states', seen, rowsTensor(m)),
+        attentions: heard.collect('attentions', seen, mapsTensor(m, m, heads)),
       },
     };
   } finally {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { buildText } from '../engine/build.js';
 import { DecoderHost, type HostOptions } from '../engine/host.js';
 import { AbortError, OptionError, UnsupportedError } from '../errors.js';
+import { isRecord } from '../generation/option_rules.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import type { Architecture } from '../models/architecture.js';
 import { isKvType, type KvType, kvTypes } from '../ops/kv_write.js';
@@ -92,7 +93,7 @@ export function builtInModel(name: BuiltInModel = 'tiny'): string {
 
 /** Names, kinds and ranges of the options. Throws OptionError. */
 export function checkOptions(options: LoadOptions | TaskOptions<Task>): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!isRecord(options)) {
     throw new OptionError('load: options', { name: 'options', expected: 'an object', found: options });
   }
   for (const name of Object.keys(options)) {

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type BuiltDecoder, buildCheckpoint } from '../engine/build.js';
 import { AbortError, OptionError } from '../errors.js';
+import { isRecord } from '../generation/option_rules.js';
 import { type PullOptions, resolveModel } from '../hub/index.js';
 import { specFromFolder } from '../text/from_folder.js';
 import { ggufTokenizer } from '../text/to_gguf.js';
@@ -10,7 +11,8 @@ import { readGenerationConfig } from '../weights/generation_config.js';
 import type { GgufValue } from '../weights/gguf_types.js';
 import { isQuantizeType, type QuantizeType, quantizeTypes } from '../weights/quantize_rules.js';
 import type { Checkpoint } from '../weights/types.js';
-import { checkPlace, type GgufTensor, writeGguf } from '../weights/write_gguf.js';
+import { checkPlace } from '../weights/whole_file.js';
+import { type GgufTensor, writeGguf } from '../weights/write_gguf.js';
 import { describeForGguf } from '../weights/write_gguf_config.js';
 import { hasTokenizer } from './load.js';
 import {
@@ -45,7 +47,7 @@ export interface QuantizeResult {
 }
 
 function checkQuantizeOptions(output: string, options: QuantizeOptions): void {
-  if (typeof options !== 'object' || options === null)
+  if (!isRecord(options))
     throw new OptionError('quantize: options', { name: 'options', expected: 'an object', found: options });
   const known = ['type', 'overwrite', 'hub', 'onProgress', 'signal'];
   const must = (name: string, good: boolean, expected: string, found: unknown): void => {

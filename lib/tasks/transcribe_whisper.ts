@@ -6,9 +6,17 @@ import { DisposedError, InputError } from '../errors.js';
 import { earlierText, type WhisperSegment, windowSegments } from '../generation/whisper_rules.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
+import {
+  checkWhisperTrace,
+  ownSpectrogram,
+  type SpectrogramInput,
+  traceWindow,
+  type WhisperTrace,
+  type WhisperTraceRequest,
+} from './inspect_whisper.js';
 import type { SpeechModel, TranscribedWord, Transcription, WhisperOptions } from './speech.js';
 import type { WhisperConfig } from './whisper_config.js';
-import { type WhisperPlan, whisperPlan } from './whisper_options.js';
+import { promptedPlan, type WhisperPlan } from './whisper_options.js';
 import { type Attempt, type Beginning, WindowWriter } from './whisper_window.js';
 import { type TimedToken, wordsOf } from './whisper_words.js';
 
@@ -76,7 +84,7 @@ export class WhisperModel implements SpeechModel {
     options: WhisperOptions = {},
   ): Promise<Transcription | Transcription[]> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    const plan = await whisperPlan(options, this.config, this.tokenizer);
+    const plan = await promptedPlan(options, this.config, this.tokenizer);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, plan);
     if (input.length === 0)
       throw new InputError('the list of inputs is empty', { name: 'inputs', expected: 'at least one' });
@@ -90,6 +98,23 @@ export class WhisperModel implements SpeechModel {
     } finally {
       stop.abort();
     }
+  }
+
+  /**
+   * Looks inside while one window is heard: audio of at most a window (30 s), or a spectrogram of one's own, and what the decoder
+   * has written, `request.target`, after the ids that it begins with. Throws InputError, OptionError, ContextOverflowError.
+   */
+  async trace(input: AudioInput | SpectrogramInput, request: WhisperTraceRequest = {}): Promise<WhisperTrace> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    const plan = checkWhisperTrace(request, this.config);
+    const source =
+      typeof input === 'object' && input !== null && 'inputFeatures' in input
+        ? ownSpectrogram(this.#built, input)
+        : { ids: new Int32Array(this.#built.maxSource), features: await this.#window(input) };
+    const { hop } = this.#spectrograms.config;
+    const { host, config, tokenizer } = this;
+    const parts = { host, config, tokenizer, built: this.#built, seconds: hop / this.sampleRate };
+    return traceWindow(parts, source, this.#beginning(plan, plan.times).forced, request);
   }
 
   async dispose(): Promise<void> {
@@ -146,6 +171,16 @@ export class WhisperModel implements SpeechModel {
       seek += found.advance;
     }
     return this.#result(segments, logprobs, begin, samples.length / this.sampleRate);
+  }
+
+  /** The spectrogram (frames, bands) of audio of one window. */
+  async #window(input: AudioInput): Promise<Float32Array> {
+    const samples = await readAudio(input, { sampleRate: this.sampleRate });
+    const { chunk } = this.#spectrograms.config;
+    if (samples.length <= chunk) return this.#spectrograms.features(samples);
+    throw new InputError('audio longer than a window is not traced', {
+      ...{ name: 'input', expected: `at most ${chunk / this.sampleRate} s`, found: samples.length / this.sampleRate },
+    });
   }
 
   /** Start ids after the first: language, task, no times; as transformers has them, with `transcribe` as the default task. */

@@ -147,11 +147,7 @@ async function promptIds(
 }
 
 /** Throws OptionError for what is wrong, means nothing for this checkpoint, or would do nothing. */
-export async function whisperPlan(
-  options: WhisperOptions,
-  config: WhisperConfig,
-  tokenizer: Tokenizer,
-): Promise<WhisperPlan> {
+export function whisperPlan(options: WhisperOptions, config: WhisperConfig): WhisperPlan {
   checkObject('options', options, names);
   checkSignal(options.signal);
   checkSpeech(options, config);
@@ -169,9 +165,18 @@ export async function whisperPlan(
     noSpeechThreshold: options.noSpeechThreshold ?? config.noSpeechThreshold,
     seed: seed === undefined ? getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed),
     beams: options.numBeams ?? config.beams,
-    prompt: await promptIds(options.prompt, config, tokenizer),
+    prompt: undefined,
     conditioned: options.conditionOnPrevTokens ?? config.conditioned,
     promptStays: options.promptCondition === 'all-segments',
     signal: options.signal,
   };
+}
+
+/** As `whisperPlan`, with the ids of a prompt, which its tokenizer may have to find. */
+export async function promptedPlan(
+  options: WhisperOptions,
+  config: WhisperConfig,
+  tokenizer: Tokenizer,
+): Promise<WhisperPlan> {
+  return { ...whisperPlan(options, config), prompt: await promptIds(options.prompt, config, tokenizer) };
 }

@@ -100,6 +100,19 @@ function checkMessages(messages: readonly ChatMessage[]): void {
     if (content !== undefined && content !== null && typeof content !== 'string' && !Array.isArray(content)) {
       throw new InputError(`messages[${i}].content must be a string or a list of parts`, { found: typeof content });
     }
+    if (!Array.isArray(content)) return;
+    for (const [k, part] of (content as readonly Partial<ChatContentPart>[]).entries()) {
+      const text = part?.text;
+      if (
+        typeof part?.type !== 'string' ||
+        (part.type === 'text' ? typeof text !== 'string' : text !== undefined && typeof text !== 'string')
+      )
+        throw new InputError(`messages[${i}].content[${k}] is no part`, {
+          name: 'content',
+          expected: "{ type: 'text', text: string }",
+          found: part,
+        });
+    }
   });
 }
 

@@ -343,9 +343,12 @@ export class ConfigReader {
     return ['LABEL_0'];
   }
 
+  /** Class names; none where the field is absent or null. */
   get architectures(): readonly string[] {
-    const value = this.raw('architectures');
-    return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+    const value = this.raw('architectures') ?? [];
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+    this.problem('architectures', 'a list of class names', value);
+    return [];
   }
 }
 

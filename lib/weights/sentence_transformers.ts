@@ -22,12 +22,14 @@ export interface SentenceFolder {
 const limit = 1 << 20;
 const configError = (message: string, facts: ErrorFacts): ConfigError => new ConfigError(message, facts);
 
-const poolings: readonly (readonly [string, Pooling])[] = [
-  ['pooling_mode_cls_token', 'cls'],
-  ['pooling_mode_max_tokens', 'max'],
-  ['pooling_mode_mean_tokens', 'mean'],
-  ['pooling_mode_mean_sqrt_len_tokens', 'sqrt'],
-  ['pooling_mode_lasttoken', 'last'],
+/** sentence_transformers' Pooling: name of a mode, its field in older files; several are put together in this order there. */
+const poolings: readonly (readonly [string, string, Pooling])[] = [
+  ['cls', 'pooling_mode_cls_token', 'cls'],
+  ['max', 'pooling_mode_max_tokens', 'max'],
+  ['mean', 'pooling_mode_mean_tokens', 'mean'],
+  ['mean_sqrt_len_tokens', 'pooling_mode_mean_sqrt_len_tokens', 'sqrt'],
+  ['weightedmean', 'pooling_mode_weightedmean_tokens', 'weighted'],
+  ['lasttoken', 'pooling_mode_lasttoken', 'last'],
 ];
 
 const activations: Readonly<Record<string, Activation | undefined>> = {
@@ -82,25 +84,19 @@ async function readPooling(folder: string): Promise<readonly Pooling[]> {
   const file = join(folder, 'config.json');
   const config = await readJsonFile(file, limit, configError);
   if (config === undefined) throw new ConfigError('config.json of the pooling is missing', { file });
-  if (config.pooling_mode_weightedmean_tokens === true)
-    throw new UnsupportedError('pooling by position-weighted mean is not supported', { file });
   if (config.include_prompt === false)
     throw new UnsupportedError('pooling that leaves the prompt out is not supported', { file, name: 'include_prompt' });
-  const wanted = poolings.filter(([name]) => config[name] === true).map(([, how]) => how);
-  const mode = config.pooling_mode;
-  if (wanted.length === 0 && typeof mode === 'string') {
-    const known = poolings.find(
-      ([name]) =>
-        name === `pooling_mode_${mode}` ||
-        name === `pooling_mode_${mode}_tokens` ||
-        name === `pooling_mode_${mode}_token`,
-    );
-    if (known === undefined)
-      throw wrong(file, 'pooling_mode', 'cls, max, mean, mean_sqrt_len_tokens or lasttoken', mode);
-    return [known[1]];
+  const { pooling_mode: mode } = config;
+  if (mode === undefined || mode === null) {
+    const wanted = poolings.filter(([, field]) => config[field] === true).map(([, , how]) => how);
+    if (wanted.length === 0) throw wrong(file, 'pooling_mode', 'at least one mode of pooling', 'none');
+    return wanted;
   }
-  if (wanted.length === 0) throw wrong(file, 'pooling_mode', 'at least one mode of pooling', 'none');
-  return wanted;
+  const names: readonly RawValue[] = Array.isArray(mode) ? mode : [mode];
+  const found = names.map((name) => poolings.find(([known]) => known === name)?.[2]);
+  if (found.length === 0 || found.length > 16 || found.includes(undefined))
+    throw wrong(file, 'pooling_mode', `one or a list of ${poolings.map(([name]) => name).join(', ')}`, mode);
+  return found as readonly Pooling[];
 }
 
 async function readDense(folder: string): Promise<SentenceDense> {

@@ -2,13 +2,12 @@
  * Writer of GGUF v3: header, metadata, tensor table, then the tensors one after another, each padded to 32 bytes. Tensors
  * are streamed, so memory holds the header and one piece. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { InputError, VerdantError } from '../errors.js';
+import type { FileHandle } from 'node:fs/promises';
+import { InputError } from '../errors.js';
 import { Pacer } from './files.js';
 import { type GgufScalarType, type GgufValue, ggmlTypes, ggufValueTypes } from './gguf_types.js';
 import type { FileDType } from './types.js';
+import { writeAll, writeWhole } from './whole_file.js';
 
 /** A tensor to write: its bytes come in pieces of any size, rows one after another. */
 export interface GgufTensor {
@@ -154,47 +153,6 @@ async function header(
   return out.finish();
 }
 
-/** What the file system says, in words; errors of ours pass. */
-function failed(path: string, total: number, cause: unknown): unknown {
-  const code = (cause as { code?: string }).code;
-  if (cause instanceof VerdantError || code === undefined || (cause as Error).name === 'AbortError') return cause;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG')
-    return new InputError('cannot write the file', { file: path, found: code, cause });
-  return new InputError('the disk is full', { file: path, expected: `room for ${total} bytes`, found: code, cause });
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
-}
-
-/** The place is free, or may be replaced, and has room for the file. */
-export async function checkPlace(path: string, overwrite: boolean, total = 0): Promise<void> {
-  const there = await stat(path).catch(() => undefined);
-  if (there?.isFile() === false)
-    throw new InputError('cannot write there', {
-      file: path,
-      expected: 'a file, or a new name',
-      found: there.isDirectory() ? 'a folder' : 'something else',
-    });
-  if (there !== undefined && !overwrite)
-    throw new InputError('the file exists', { file: path, hint: 'Choose another name, or allow it: --overwrite' });
-  const folder = dirname(resolve(path));
-  const space = await statfs(folder).catch((cause: unknown) => {
-    const found = (cause as { code?: string }).code;
-    throw new InputError('cannot write there', { file: path, expected: 'a folder that can be written', found, cause });
-  });
-  const free = space.bavail * space.bsize;
-  if (total > free)
-    throw new InputError('the disk is full', { file: path, expected: `room for ${total} bytes`, found: free });
-}
-
-/** The name of a file outlives a power cut once its folder is on the disk; not every system can say so. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
 async function fill(
   file: FileHandle,
   head: Buffer,
@@ -222,7 +180,6 @@ async function fill(
       });
     await put(new Uint8Array(padded(bytes) - bytes));
   }
-  await file.sync();
 }
 
 /**
@@ -238,25 +195,12 @@ export async function writeGguf(
   const sized = tensors.map((tensor) => [tensor, tensorBytes(tensor)] as const);
   const head = await header(metadata, sized);
   const total = sized.reduce((n, [, bytes]) => n + padded(bytes), head.length);
-  await checkPlace(path, options.overwrite === true, total);
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
-  const file = await open(temporary, 'wx').catch((cause: unknown) => {
-    const found = (cause as { code?: string }).code;
-    throw new InputError('cannot write there', { file: path, expected: 'a folder that can be written', found, cause });
-  });
   let done = 0;
   const report = (bytes: number): void => {
     done += bytes;
     options.onProgress?.({ done, total });
   };
-  try {
-    await fill(file, head, sized, report, options.signal).finally(() => file.close());
-    await checkPlace(path, options.overwrite === true);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw failed(path, total, cause);
-  }
-  await syncFolder(dirname(resolve(path)));
+  const place = { overwrite: options.overwrite === true, total };
+  await writeWhole(path, place, (file) => fill(file, head, sized, report, options.signal));
   return total;
 }

@@ -1,16 +1,12 @@
 /** Writer of safetensors files: u64 length N, N bytes of JSON, then the tensors' bytes without gaps. */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { InputError } from '../errors.js';
+import { writeAll, writeWhole } from './whole_file.js';
 
 /** A tensor to write; the array's kind decides the dtype: F32 or I64. Row-major. */
 export interface WritableTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | BigInt64Array;
 }
-
-const kChunk = 16 << 20;
 
 /** Little-endian bytes, whatever the machine is. */
 function littleEndian(data: Float32Array | BigInt64Array): Buffer {
@@ -39,13 +35,6 @@ function header(tensors: ReadonlyMap<string, WritableTensor>): Buffer {
   return padded;
 }
 
-async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, at, Math.min(kChunk, bytes.length - at));
-    at += bytesWritten;
-  }
-}
-
 /** Writes a file whole or not at all: a temporary file beside it takes its name at the end. */
 export async function writeSafetensors(
   path: string,
@@ -53,33 +42,12 @@ export async function writeSafetensors(
   signal?: AbortSignal,
 ): Promise<void> {
   const head = header(tensors);
-  const there = await stat(path).catch(() => undefined);
-  if (there?.isFile() === false) {
-    throw new InputError('cannot write there', {
-      file: path,
-      expected: 'a file, or a new name',
-      found: 'something else',
-    });
-  }
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
-  const file = await open(temporary, 'wx').catch((cause: unknown) => {
-    const found = (cause as { code?: string }).code;
-    throw new InputError('cannot write there', { file: path, expected: 'a folder that can be written', found, cause });
-  });
-  try {
-    try {
-      await writeAll(file, head);
-      for (const { data } of tensors.values()) {
-        signal?.throwIfAborted();
-        await writeAll(file, littleEndian(data));
-      }
-      await file.sync();
-    } finally {
-      await file.close();
+  const total = [...tensors.values()].reduce((n, { data }) => n + data.byteLength, head.length);
+  await writeWhole(path, { overwrite: true, total }, async (file) => {
+    await writeAll(file, head);
+    for (const { data } of tensors.values()) {
+      signal?.throwIfAborted();
+      await writeAll(file, littleEndian(data));
     }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  });
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildCheckpoint } from '../../lib/engine/build.js';
 import { DecoderHost } from '../../lib/engine/host.js';
-import { load } from '../../lib/index.js';
+import { architectures, load } from '../../lib/index.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { TempFolder } from '../support/bytes.js';
 
@@ -110,6 +110,21 @@ describe('load() of a broken checkpoint names what is wrong', () => {
       'GPT2LMHeadModel',
       'Gemma3ForCausalLM',
     );
+  });
+
+  it('an unknown architecture: names the nearest, and all of the supported', async () => {
+    rewriteConfig({ architectures: ['LlamaForCausaLM'] });
+    const names = architectures.flatMap((a) => a.classes);
+    await refused(folder.path, 'ERR_UNSUPPORTED', 'LlamaForCausaLM', /Nearest: LlamaForCausalLM, /, ...names);
+    rewriteConfig({ architectures: null, model_type: 'lama' });
+    await refused(folder.path, 'ERR_UNSUPPORTED', 'lama', /Nearest: llama, /, 'm2m_100');
+  });
+
+  it('architectures of another kind', async () => {
+    for (const value of [2, 'MistralForCausalLM', [null], [5, 'MistralForCausalLM'], { a: 1 }]) {
+      rewriteConfig({ architectures: value });
+      await refused(folder.path, 'ERR_CONFIG', 'architectures', 'a list of class names');
+    }
   });
 
   it('pickles only, no weights at all, no such path', async () => {

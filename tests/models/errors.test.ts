@@ -121,7 +121,7 @@ describe('configs that ask for something else', () => {
   it('an unknown class is refused with the known ones', () => {
     const error = thrown(() => findArchitecture('MambaForCausalLM', 'mamba', 'config.json')) as UnsupportedError;
     expect(error).toBeInstanceOf(UnsupportedError);
-    expect(error.message).toMatch(/LlamaForCausalLM.*Gemma3ForCausalLM.*found MambaForCausalLM/);
+    expect(error.message).toMatch(/found MambaForCausalLM\. Nearest: .*Supported: .*LlamaForCausalLM.*Gemma3ForCausalLM/);
   });
 
   it('a file that says llama but holds Phi-3 is refused by tensor', async () => {

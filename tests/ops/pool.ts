@@ -3,7 +3,7 @@ import { Random } from '../support/random.js';
 import { boundsOf } from './attention.js';
 import { f32, i32, oddSizes, out } from './inputs.js';
 
-const modes = ['mean', 'max', 'sqrt'] as const;
+const modes = ['mean', 'max', 'sqrt', 'weighted'] as const;
 
 /** Each column over the rows of each sequence, in float64. */
 function pooled(x: Float32Array, bounds: readonly number[], cols: number, mode: (typeof modes)[number]): number[] {
@@ -13,6 +13,10 @@ function pooled(x: Float32Array, bounds: readonly number[], cols: number, mode: 
       const column = rows.map((r) => x[r * cols + c]!);
       if (column.length === 0) return 0;
       if (mode === 'max') return Math.max(...column);
+      if (mode === 'weighted') {
+        const weights = column.reduce((n, _, i) => n + i + 1, 0);
+        return column.reduce((sum, v, i) => sum + (i + 1) * v, 0) / weights;
+      }
       const sum = column.reduce((a, b) => a + b, 0);
       return sum / (mode === 'mean' ? column.length : Math.sqrt(column.length));
     });

@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
-import { DeviceError, DisposedError, GraphError, InputError, OptionError } from '../../lib/errors.js';
+import { DeviceError, DisposedError, GraphError, InputError, OptionError, OutOfMemoryError } from '../../lib/errors.js';
 import { dim, Graph, ops, stepDim } from '../../lib/graph/index.js';
 import { array } from '../../lib/runtime/ops.js';
 import { openGraph } from '../../lib/runtime/run_graph.js';
+import { stepBytes } from '../../lib/runtime/step_memory.js';
 
 /** y = rows of a (m, 3) named by index (n), w = a aᵀ. */
 function sample(): Graph {
@@ -37,6 +38,32 @@ it('computes the outputs that are asked for', async () => {
   await using runner = await openGraph(sample(), { outputs: ['w'] });
   expect(Object.keys(await runner.run({ a }))).toEqual(['w']);
   await expect(runner.run({ a, index })).rejects.toThrow(/no such input; expected \["a"\]/);
+});
+
+it('refuses what does not fit memory before it runs, values inside and outputs', async () => {
+  const graph = new Graph('wide');
+  const x = graph.input('x', 'f32', [stepDim('m'), dim('k', 1)] as const);
+  const scores = ops.softmax(ops.matmulTransposed(x, x)); // (m, m)
+  graph.output('y', ops.matmul(scores, x)); // (m, 1)
+  graph.output('scores', scores);
+  const m = 2 ** 20; // 4 TiB of scores
+  for (const outputs of [['y'], ['scores']]) {
+    await using runner = await openGraph(graph, { outputs });
+    const refused = expect(runner.run({ x: { data: new Float32Array(m), shape: [m, 1] } })).rejects;
+    await refused.toThrow(OutOfMemoryError);
+    const small = await runner.run({ x: array([[1], [1]]) });
+    expect(small[outputs[0]!]!.data[0]).toBe(outputs[0] === 'y' ? 1 : 0.5);
+  }
+});
+
+it('counts the bytes of a step: outputs, and temps that live together', async () => {
+  const graph = new Graph('bytes');
+  const x = graph.input('x', 'f32', [stepDim('m'), dim('k', 3)] as const);
+  const w = ops.matmulTransposed(x, x); // (m, m)
+  graph.output('y', ops.matmul(ops.softmax(w), x)); // (m, 3)
+  await using runner = await openGraph(graph);
+  expect(stepBytes(runner.program, { m: 5 })).toBe(4 * (5 * 5 * 2 + 5 * 3)); // both of (m, m), then y
+  expect(stepBytes(runner.program, {})).toBeNaN();
 });
 
 it('is what the README says', async () => {

@@ -22,6 +22,32 @@ describe('load', () => {
   });
 });
 
+describe('calls', () => {
+  const others = [[], new Map([['maxTokens', 2]]), Promise.resolve({ maxTokens: 2 }), new Date(0), new Uint8Array(2)];
+  it('options that hold no names are refused, not ignored', async () => {
+    const text = await load();
+    const words = await load(builtInModel('senses'), { task: 'embed' });
+    try {
+      for (const options of others) {
+        await expect(load(builtInModel(), any(options))).rejects.toThrow(OptionError);
+        await expect((async () => text.generate('a', any(options)).text())()).rejects.toThrow(OptionError);
+        await expect(text.trace('a', any(options))).rejects.toThrow(OptionError);
+        await expect(text.lens('a', any(options))).rejects.toThrow(OptionError);
+        await expect(text.neighbours(5, any(options))).rejects.toThrow(OptionError);
+        await expect(words.embed('a', any(options))).rejects.toThrow(OptionError);
+      }
+      class Mine {
+        readonly maxTokens = 1;
+      }
+      expect((await text.generate('a', new Mine()).result()).ids).toHaveLength(1);
+      await expect(words.forward({ inputIds: [1] }, any({ truncate: 'end' }))).rejects.toThrow(OptionError);
+    } finally {
+      await text.dispose();
+      await words.dispose();
+    }
+  });
+});
+
 describe('pull', () => {
   it('refuses ids and options of another kind', async () => {
     for (const id of [null, 5, {}, Symbol('s')])

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AbortError, OptionError } from '../../lib/errors.js';
 import type { Lens } from '../../lib/tasks/lens.js';
-import { load } from '../../lib/tasks/load.js';
+import { builtInModel, load } from '../../lib/tasks/load.js';
 import type { TextModel } from '../../lib/tasks/text_model.js';
 import { fixture, fixtures } from '../support/fixtures.js';
 import { Random } from '../support/random.js';
@@ -143,6 +143,22 @@ describe('encoder-decoders and encoders', () => {
     expect(lens.layers.size).toBe(model.host.built.layers + 1);
     expectTop(lens, model.host.built.layers, rowsOf(outputs.logits!.data, model.host.built.vocabSize), 3);
     await expect(model.lens({ inputIds }, { signal: AbortSignal.abort() })).rejects.toThrow(AbortError);
+    await model.dispose();
+  });
+
+  it('a gap that the text spells is a gap, for the lens and for the trace', async () => {
+    const model = await load(builtInModel('senses'), { task: 'fillMask' });
+    const text = 'the mole [MASK] a tunnel';
+    const lens = await model.lens(text, { top: 2, layers: [3] });
+    expect(lens.tokens).toEqual(['[CLS]', 'the', 'mole', '[MASK]', 'a', 'tunnel', '[SEP]']);
+    const [best] = await model.fillMask(text, { top: 2 });
+    for (const [k, { id, probability }] of lens.layers.get(3)![3]!.entries()) {
+      expect(id).toBe(best![k]!.id);
+      expect(Math.abs(probability - best![k]!.score)).toBeLessThan(1e-5);
+    }
+    expect((await model.trace(text)).tokens).toEqual(lens.tokens);
+    expect((await model.lens('', { top: 1 })).tokens).toEqual(['[CLS]', '[SEP]']);
+    await expect(model.lens('mole '.repeat(100))).rejects.toThrow(/found 102\. Shorten it: it cannot be cut here$/);
     await model.dispose();
   });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { InputError, OptionError, TemplateError } from '../../lib/errors.js';
-import { type ChatMessage, compileChatTemplate } from '../../lib/text/chat_template.js';
+import { type ChatContentPart, type ChatMessage, compileChatTemplate } from '../../lib/text/chat_template.js';
 import { loadTokenizer, type Segment } from '../../lib/text/tokenizer.js';
 
 interface Fixture {
@@ -66,6 +66,26 @@ describe('user text', () => {
       expect(tok.decode(ids)).toBe(joined(segments));
     }
     tok.close();
+  });
+
+  it('refuses parts of a content that are none', async () => {
+    const template = compileChatTemplate('{{ messages[0].content[0].text }}', specials);
+    const render = (part: unknown): Promise<unknown> =>
+      template.render([{ role: 'user', content: [part] as readonly ChatContentPart[] }]);
+    for (const part of [
+      undefined,
+      null,
+      NaN,
+      'hi',
+      {},
+      { text: 'hi' },
+      { type: 5 },
+      { type: 'text' },
+      { type: 'text', text: 5 },
+    ])
+      await expect(render(part)).rejects.toThrow(/content\[0\] is no part/);
+    await expect(render({ type: 'text', text: 'hi' })).resolves.toHaveLength(1);
+    await expect(render({ type: 'image', image: 'x' })).resolves.toBeDefined();
   });
 
   it('roles are words, variables cannot shadow the template’s own', async () => {

@@ -95,6 +95,15 @@ describe('writeGguf', () => {
     expect(readdirSync(folder)).toEqual(['m.gguf']);
   });
 
+  it('gives a new name to one of two writers', async () => {
+    const path = join(folder, 'm.gguf');
+    const results = await Promise.allSettled([1, 2].map(() => writeGguf(path, metadata, tensors)));
+    const refused = results.flatMap((r) => (r.status === 'rejected' ? [r.reason as Error] : []));
+    expect(refused.map((e) => e.message)).toEqual([expect.stringMatching(/m\.gguf: the file exists/)]);
+    expect((await readGguf(path)).tensors.size).toBe(tensors.length);
+    expect(readdirSync(folder)).toEqual(['m.gguf']);
+  });
+
   it('says what is wrong with the place', async () => {
     mkdirSync(join(folder, 'there.gguf'));
     writeFileSync(join(folder, 'file'), '');

@@ -10,7 +10,8 @@ static int64_t pool_cost(const OpCall& call) { return call.in[0].dim[0] * call.i
 
 // Columns c .. c + lanes - 1 of rows begin .. end - 1.
 static inline Vec pool_columns(const float* x, int64_t cols, int64_t begin, int64_t end, int64_t c, int64_t lanes,
-                               bool largest) {
+                               int64_t mode) {
+  const bool largest = mode == kPoolMax, weighted = mode == kPoolWeighted;
   Vec all = largest ? set1(-INFINITY) : zero(), bad = zero();
   for (int64_t block = begin; block < end; block += kPoolRows) {
     const int64_t last = block + kPoolRows < end ? block + kPoolRows : end;
@@ -21,12 +22,19 @@ static inline Vec pool_columns(const float* x, int64_t cols, int64_t begin, int6
         all = max(v, all);
         bad = fma(v, zero(), bad);  // NaN from here on where v is not finite; max may pass over a NaN
       } else {
-        sum = add(sum, v);
+        sum = weighted ? fma(v, set1((float)(r - begin + 1)), sum) : add(sum, v);
       }
     }
     if (!largest) all = add(all, sum);
   }
   return largest ? select(lt(abs(bad), set1(1.0f)), all, bad) : all;
+}
+
+// What a sum over `count` rows is divided by.
+static float pool_divisor(int64_t mode, int64_t count) {
+  if (mode == kPoolMean) return (float)count;
+  if (mode == kPoolSqrt) return sqrtf((float)count);
+  return mode == kPoolWeighted ? (float)((double)count * (double)(count + 1) / 2) : 1.0f;
 }
 
 static void pool_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
@@ -40,9 +48,9 @@ static void pool_run(const OpCall& call, int32_t, int64_t begin, int64_t end) {
       memset(y, 0, sizeof(float) * (size_t)cols);
       continue;
     }
-    const Vec by = set1(mode == kPoolMean ? (float)count : mode == kPoolSqrt ? sqrtf((float)count) : 1.0f);
+    const Vec by = set1(pool_divisor(mode, count));
     each_vec(cols, [=](int64_t c, int64_t lanes) {
-      store_part(y + c, div(pool_columns(x, cols, from, to, c, lanes, mode == kPoolMax), by), lanes);
+      store_part(y + c, div(pool_columns(x, cols, from, to, c, lanes, mode), by), lanes);
     });
   }
 }
