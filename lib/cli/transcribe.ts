@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { OptionError } from '../errors.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../tasks/speech.js';
 import { bigintOf, type Context, given, inFlags, integerOf, numberOf, numbersOf } from './command.js';
 import { addDeviceOptions, addHubOptions, type DeviceValues, type HubValues, openModel } from './options.js';
@@ -82,19 +81,18 @@ async function transcribe(files: readonly string[], values: TranscribeValues, co
     const { logprobThreshold, compressionRatioThreshold, silenceThreshold: noSpeechThreshold, numBeams } = values;
     const { prompt, promptCondition, conditionOnPrevTokens } = values;
     const task = values.translate === true ? ('translate' as const) : undefined;
+    const hears = model instanceof WhisperModel;
     const whisper = given({
-      ...{ language, task, timestamps, temperatures, seed, logprobThreshold, compressionRatioThreshold },
+      ...{ language, task, timestamps: values.words === true && hears ? ('word' as const) : timestamps },
+      ...{ temperatures, seed, logprobThreshold, compressionRatioThreshold },
       ...{ noSpeechThreshold, numBeams, prompt, promptCondition, conditionOnPrevTokens },
     });
     const options: TranscribeOptions = {
       ...{ ...given({ beams, chunkSeconds, strideSeconds }), ...whisper },
       signal: context.signal,
     };
-    const hint = 'Whisper gives segments: --timestamps';
-    if (values.words === true && (Object.keys(whisper).length > 0 || model instanceof WhisperModel))
-      throw new OptionError('--words is for CTC models', { name: 'words', found: true, hint });
     const found = await model.transcribe(files, options).catch((error: unknown) => {
-      throw inFlags(error, flags);
+      throw inFlags(error, values.words === true ? { ...flags, timestamps: '--words' } : flags);
     });
     if (values.json === true) {
       const documents = found.map((one, i) => ({ file: files[i], ...one }));

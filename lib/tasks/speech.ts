@@ -29,7 +29,7 @@ export interface TranscribedSegment {
 /** What was said. */
 export interface Transcription {
   readonly text: string;
-  /** Empty of Whisper, which gives segments. */
+  /** Of Whisper only with `timestamps: 'word'`. */
   readonly words: readonly TranscribedWord[];
   /** Of Whisper. */
   readonly segments?: readonly TranscribedSegment[];
@@ -61,8 +61,11 @@ export interface WhisperOptions {
   readonly language?: string | undefined;
   /** 'translate': to English. Default 'transcribe'. */
   readonly task?: 'transcribe' | 'translate' | undefined;
-  /** Segments with times; default false, but audio longer than 30 s always has them. */
-  readonly timestamps?: boolean | undefined;
+  /**
+   * true: segments with times; default false, but audio longer than 30 s always has them. 'word': times of words too, found by
+   * dynamic time warping over the attention of the checkpoint's `alignment_heads`.
+   */
+  readonly timestamps?: boolean | 'word' | undefined;
   /**
    * Temperatures to write a window at, one after another, while its text is worse than `logprobThreshold` or
    * `compressionRatioThreshold`; 0 takes the most likely id. Default [0]; OpenAI's own: [0, 0.2, 0.4, 0.6, 0.8, 1]. Above 0, ids

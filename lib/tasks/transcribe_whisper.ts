@@ -15,10 +15,11 @@ import {
   type WhisperTrace,
   type WhisperTraceRequest,
 } from './inspect_whisper.js';
-import type { SpeechModel, Transcription, WhisperOptions } from './speech.js';
+import type { SpeechModel, TranscribedWord, Transcription, WhisperOptions } from './speech.js';
 import type { WhisperConfig } from './whisper_config.js';
-import { type WhisperPlan, whisperPlan } from './whisper_options.js';
+import { promptedPlan, type WhisperPlan } from './whisper_options.js';
 import { type Attempt, type Beginning, WindowWriter } from './whisper_window.js';
+import { type TimedToken, wordsOf } from './whisper_words.js';
 
 /** Inputs of a list whose samples and features are in memory at the same time. */
 const atOnce = 8;
@@ -26,6 +27,15 @@ const atOnce = 8;
 /** A stretch of text, and the attempt that it is part of. */
 interface Heard extends WhisperSegment {
   readonly attempt: Attempt;
+  /** Of its ids. */
+  readonly tokens: readonly TimedToken[];
+}
+
+/** Ids with their times; empty without. `begin`: where the first one begins. */
+function timedTokens({ ids, logprobs, idTimes }: Attempt, offset: number, begin: number): TimedToken[] {
+  const ends = idTimes?.map((time) => time + offset);
+  if (ends === undefined) return [];
+  return ids.map((id, i) => ({ id, start: ends[i - 1] ?? begin, end: ends[i]!, logprob: logprobs[i]! }));
 }
 
 /** WhisperForConditionalGeneration: speech in many languages to text, or to English (Radford et al. 2022). */
@@ -78,7 +88,7 @@ export class WhisperModel implements SpeechModel {
     options: WhisperOptions = {},
   ): Promise<Transcription | Transcription[]> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    const plan = await whisperPlan(options, this.config, this.tokenizer);
+    const plan = await promptedPlan(options, this.config, this.tokenizer);
     if (!Array.isArray(input)) return this.#one(input as AudioInput, plan);
     return fewAtOnce(input as readonly AudioInput[], atOnce, options.signal, (one, signal) =>
       this.#one(one, { ...plan, signal }),
@@ -135,7 +145,9 @@ export class WhisperModel implements SpeechModel {
       const part = new Float32Array(window * bands);
       part.set(features.subarray(seek * bands, (seek + frames) * bands));
       const before = this.#before(segments, conditioned, plan);
-      const attempt = await this.#writer.write(part, { ...begin, before }, plan, count);
+      const attempt = await this.#writer.write(part, { ...begin, before }, plan, {
+        ...{ window: count, frames: Math.min(frames, heard - seek) },
+      });
       conditioned = plan.conditioned && attempt.temperature < 0.5;
       // The language of the first window is that of all.
       begin = { ...begin, forced: attempt.forced };
@@ -148,7 +160,9 @@ export class WhisperModel implements SpeechModel {
       // Where no times are asked for, those that come all the same say nothing.
       const firstTime = begin.times ? this.config.firstTime : Number.POSITIVE_INFINITY;
       const found = windowSegments(attempt.ids, firstTime, place);
-      segments.push(...found.segments.map((segment) => ({ ...segment, attempt })));
+      const tokens = timedTokens(attempt, place.offset, segments.at(-1)?.tokens.at(-1)?.end ?? 0);
+      for (const segment of found.segments)
+        segments.push({ ...segment, attempt, tokens: tokens.splice(0, segment.ids.length) });
       seek += found.advance;
     }
     return this.#result(segments, logprobs, begin, samples.length / this.sampleRate);
@@ -213,9 +227,30 @@ export class WhisperModel implements SpeechModel {
         ...{ temperature: s.attempt.temperature, avgLogprob: s.attempt.avgLogprob },
         ...{ compressionRatio: s.attempt.compressionRatio, noSpeechProb: s.attempt.noSpeechProb },
       })),
-      words: [],
+      words: this.#words(segments, code, duration),
       confidence: logprobs.length === 0 ? 1 : Math.exp(logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length),
       duration,
     };
+  }
+
+  /** Empty where no times of words were asked for. */
+  #words(segments: readonly Heard[], language: string | undefined, duration: number): TranscribedWord[] {
+    const decode = (ids: readonly number[]): string => this.tokenizer.decode(ids, { skipSpecial: false });
+    const time = (seconds: number): number => Math.min(Math.round(seconds * 100) / 100, duration);
+    // No word goes on over a time that was written.
+    const runs: TimedToken[][] = [];
+    for (const { tokens } of segments) {
+      runs.push([]);
+      for (const token of tokens)
+        if (token.id < this.config.eos) runs.at(-1)!.push(token);
+        else if (token.id >= this.config.firstTime) runs.push([]);
+    }
+    return runs.flatMap((run) => {
+      const words = wordsOf(run, language, decode);
+      return words.flatMap((word) => {
+        const text = word.text.trim();
+        return text === '' ? [] : [{ ...word, text, start: time(word.start), end: time(word.end) }];
+      });
+    });
   }
 }

@@ -2,6 +2,7 @@ import type { BuiltSeq2Seq } from '../engine/build.js';
 import { ConfigError, OptionError } from '../errors.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
+import type { AlignmentHead } from './whisper_align.js';
 
 /** What generation_config.json of a Whisper checkpoint says, checked against its vocabulary. */
 export interface WhisperConfig {
@@ -25,6 +26,10 @@ export interface WhisperConfig {
   /** <|startofprev|>; where the checkpoint does not say, transformers takes the last but one of the suppressed. */
   readonly prevStart: number | undefined;
   readonly conditioned: boolean;
+  /** Undefined: the checkpoint tells none. */
+  readonly alignmentHeads: readonly AlignmentHead[] | undefined;
+  /** Of the medians that smooth attention maps: median_filter_width, odd. */
+  readonly medianWidth: number;
   /** Positions of the decoder. */
   readonly longest: number;
   readonly suppress: readonly number[];
@@ -39,6 +44,23 @@ export interface WhisperConfig {
   readonly beams: number;
   /** What is left of the checkpoint's defaults. */
   readonly defaults: GenerationDefaults;
+}
+
+function medianWidth(found: unknown, file: string): number {
+  if (typeof found === 'number' && Number.isInteger(found) && found > 0 && found < 1000 && found % 2 === 1)
+    return found;
+  const name = 'median_filter_width';
+  throw new ConfigError(`bad ${name}`, { file, name, expected: 'an odd integer from 1 to 999', found });
+}
+
+/** Pairs as they stand; whether the decoder has them shows when they are needed, as copied files often name others. */
+function alignmentHeads(found: unknown, file: string): AlignmentHead[] | undefined {
+  if (found === undefined) return undefined;
+  const good = (pair: unknown): boolean =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((i) => Number.isInteger(i) && i >= 0);
+  if (Array.isArray(found) && found.length > 0 && found.every(good)) return found as AlignmentHead[];
+  const name = 'alignment_heads';
+  throw new ConfigError(`bad ${name}`, { file, name, expected: 'pairs of a layer and a head', found });
 }
 
 /** Reads it as transformers does; older checkpoints without lang_to_id know no languages. Throws ConfigError. */
@@ -88,6 +110,8 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
     prevStart: optional('prev_sot_token_id') ?? suppressTokens?.at(-2),
     conditioned: raw.condition_on_prev_tokens === true,
     longest,
+    alignmentHeads: alignmentHeads(raw.alignment_heads, file),
+    medianWidth: medianWidth(config.raw('median_filter_width') ?? 7, file),
     suppress: suppressTokens ?? [],
     beginSuppress: beginSuppressTokens ?? [],
     maxLength: (begin) => {

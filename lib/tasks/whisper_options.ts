@@ -11,6 +11,8 @@ export interface WhisperPlan {
   readonly language: number | undefined;
   readonly task: 'transcribe' | 'translate';
   readonly times: boolean;
+  /** Times of words too. */
+  readonly words: boolean;
   /** Tried one after another until a window's text is good enough. */
   readonly temperatures: readonly number[];
   readonly logprobThreshold: number | undefined;
@@ -49,8 +51,11 @@ function checkNumber(name: string, found: unknown, least: number, most: number):
 }
 
 function checkSpeech({ language, task, timestamps }: WhisperOptions, config: WhisperConfig): void {
-  if (timestamps !== undefined && typeof timestamps !== 'boolean') refuse('timestamps', 'true or false', timestamps);
-  if (timestamps === true && config.noTimes === undefined)
+  if (timestamps !== undefined && typeof timestamps !== 'boolean' && timestamps !== 'word')
+    refuse('timestamps', "true, false or 'word'", timestamps);
+  if (timestamps === 'word' && config.alignmentHeads === undefined)
+    refuse('timestamps', 'a checkpoint with alignment_heads in generation_config.json', timestamps);
+  if (timestamps !== undefined && timestamps !== false && config.noTimes === undefined)
     refuse('timestamps', 'a checkpoint with no_timestamps_token_id', timestamps);
   if (language !== undefined) {
     if (!config.multilingual) refuse('language', 'nothing: the model hears English only', language);
@@ -142,11 +147,7 @@ async function promptIds(
 }
 
 /** Throws OptionError for what is wrong, means nothing for this checkpoint, or would do nothing. */
-export async function whisperPlan(
-  options: WhisperOptions,
-  config: WhisperConfig,
-  tokenizer: Tokenizer,
-): Promise<WhisperPlan> {
+export function whisperPlan(options: WhisperOptions, config: WhisperConfig): WhisperPlan {
   checkObject('options', options, names);
   checkSignal(options.signal);
   checkSpeech(options, config);
@@ -156,16 +157,26 @@ export async function whisperPlan(
   return {
     language: language === undefined ? undefined : config.languages.get(languageIn(config.languages, language)),
     task: options.task ?? 'transcribe',
-    times: options.timestamps === true,
+    times: options.timestamps === true || options.timestamps === 'word',
+    words: options.timestamps === 'word',
     temperatures: [...(options.temperatures ?? [0])],
     logprobThreshold: options.logprobThreshold ?? config.logprobThreshold,
     compressionRatioThreshold: options.compressionRatioThreshold ?? config.compressionRatioThreshold,
     noSpeechThreshold: options.noSpeechThreshold ?? config.noSpeechThreshold,
     seed: seed === undefined ? getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed),
     beams: options.numBeams ?? config.beams,
-    prompt: await promptIds(options.prompt, config, tokenizer),
+    prompt: undefined,
     conditioned: options.conditionOnPrevTokens ?? config.conditioned,
     promptStays: options.promptCondition === 'all-segments',
     signal: options.signal,
   };
+}
+
+/** As `whisperPlan`, with the ids of a prompt, which its tokenizer may have to find. */
+export async function promptedPlan(
+  options: WhisperOptions,
+  config: WhisperConfig,
+  tokenizer: Tokenizer,
+): Promise<WhisperPlan> {
+  return { ...whisperPlan(options, config), prompt: await promptIds(options.prompt, config, tokenizer) };
 }

@@ -1,11 +1,20 @@
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
-import type { SampledToken, Sink } from '../engine/sequence.js';
-import { AbortError, ContextOverflowError } from '../errors.js';
+import type { ResolvedProbe, StepTrace } from '../engine/probe_step.js';
+import { attentionNode } from '../engine/probes.js';
+import type { GenerationRequest, SampledToken, Sink } from '../engine/sequence.js';
+import { AbortError, ConfigError, ContextOverflowError } from '../errors.js';
 import { logSum } from '../generation/log_sum.js';
-import { type LogitsProcessor, resolveOptions } from '../generation/options.js';
+import {
+  type GenerateOptions,
+  type LogitsProcessor,
+  type ResolvedOptions,
+  resolveOptions,
+} from '../generation/options.js';
 import { compressionRatio, keepBest, keepTop } from '../generation/whisper_quality.js';
-import { whisperProcessor } from '../generation/whisper_rules.js';
+import { timeStep, whisperProcessor } from '../generation/whisper_rules.js';
+import { countOf, resolveProbe } from './probe_options.js';
+import { addRows, alignRows, shownHeads } from './whisper_align.js';
 import type { WhisperConfig } from './whisper_config.js';
 import type { WhisperPlan } from './whisper_options.js';
 
@@ -28,12 +37,26 @@ export interface Attempt {
   readonly avgLogprob: number;
   readonly compressionRatio: number;
   readonly noSpeechProb: number | undefined;
+  /** Seconds after the window's beginning at which each id is said; where times of words are wanted. */
+  readonly idTimes?: readonly number[];
+}
+
+/** Rows of attention maps: (heads, rows, places). */
+type Maps = Float32Array[][];
+
+interface Shown extends Attempt {
+  /** With an end of its own. */
+  readonly ended: boolean;
+  /** Of the ids but the last, the end included. */
+  readonly maps: Maps | undefined;
 }
 
 /** Ids that the model writes, the end included. */
 class Written implements Sink {
   readonly ids: number[] = [];
   readonly logprobs: number[] = [];
+  /** What was shown, by id. */
+  readonly traces: (readonly StepTrace[])[] = [];
   ended = false;
   readonly done: Promise<void>;
   #resolve!: () => void;
@@ -46,7 +69,8 @@ class Written implements Sink {
     });
   }
 
-  token(_index: number, { id, logprob, stop }: SampledToken): boolean {
+  token(_index: number, { id, logprob, stop, traces = [] }: SampledToken): boolean {
+    this.traces.push(traces);
     this.ids.push(id);
     this.logprobs.push(logprob);
     this.ended = stop;
@@ -78,13 +102,13 @@ export class WindowWriter {
 
   /**
    * A window (frames, bands) at the first temperature whose text is good enough, or the last; `skip`: nobody speaks
-   * (generate_with_fallback of WhisperGenerationMixin). `window`: its number, for the seed.
+   * (generate_with_fallback of WhisperGenerationMixin). `window`: its number, for the seed; `frames`: of it that are audio.
    */
   async write(
     features: Float32Array,
     begin: Beginning,
     plan: WhisperPlan,
-    window: number,
+    { window, frames }: { readonly window: number; readonly frames: number },
   ): Promise<Attempt & { readonly skip: boolean }> {
     let { forced } = begin;
     // What was said before says nothing of the language.
@@ -108,8 +132,80 @@ export class WindowWriter {
       const unsure = attempt.avgLogprob < logprobThreshold;
       const round = attempt.compressionRatio > (compressionRatioThreshold ?? Number.POSITIVE_INFINITY);
       const skip = unsure && (attempt.noSpeechProb ?? 0) > (noSpeechThreshold ?? Number.POSITIVE_INFINITY);
-      if (skip || !(unsure || round) || i === plan.temperatures.length - 1) return { ...attempt, skip };
+      if (skip || !(unsure || round) || i === plan.temperatures.length - 1) {
+        if (skip || !plan.words) return { ...attempt, skip };
+        return { ...attempt, skip, idTimes: await this.#align(features, begin.before, attempt, plan, frames) };
+      }
     }
+  }
+
+  /** When each id of an attempt is said, of a window whose first `frames` are audio. */
+  async #align(
+    features: Float32Array,
+    before: readonly number[],
+    { forced, ids, maps, ended }: Shown,
+    plan: WhisperPlan,
+    frames: number,
+  ): Promise<readonly number[]> {
+    const { start, medianWidth } = this.#config;
+    const prompt = [...before, start, ...forced];
+    // Beams show nothing while they are searched: what they wrote is read once more. The last id is not.
+    const read = ended ? ids : ids.slice(0, -1);
+    const rows = maps ?? (await this.#read(features, [...prompt, ...read], prompt.length, plan));
+    const { stride } = this.#built.builder.encoder.spectrogram!;
+    const places = await alignRows(rows, Math.max(1, Math.floor(frames / stride)), medianWidth);
+    const times = places.map((place) => place * timeStep);
+    // As in transformers: the last id has the time of the one before; the end is not counted here.
+    if (!ended) times.push(times.at(-1) ?? 0);
+    return times;
+  }
+
+  /** Maps of the alignment heads for ids from place `from` on. */
+  async #read(features: Float32Array, ids: readonly number[], from: number, plan: WhisperPlan): Promise<Maps> {
+    const pairs = this.#config.alignmentHeads!;
+    const maps: Maps = pairs.map(() => []);
+    if (ids.length === from) return maps;
+    const options = this.#resolve({ greedy: true, maxTokens: 1 }, ids.length);
+    const probe = this.#probe(true);
+    const sink = await this.#submit({ prompt: Int32Array.from(ids), options, probe }, features, plan);
+    addRows(maps, pairs, sink.traces.flat(), from);
+    return maps;
+  }
+
+  /** Shows the alignment heads. Throws ConfigError where the decoder has no such head. */
+  #probe(prompt: boolean): ResolvedProbe {
+    const { decoder, config } = this.#built;
+    const { graph } = decoder.builder;
+    const pairs = this.#config.alignmentHeads!;
+    const layers = countOf(graph, 'cross_attentions');
+    const bad = pairs.find(
+      ([l, h]) => l >= layers || h >= Number(attentionNode(graph, `cross_attentions.${l}`).attrs.heads),
+    );
+    if (bad !== undefined)
+      throw new ConfigError('alignment_heads of generation_config.json name a head that the decoder lacks', {
+        ...{ file: config.file, name: 'alignment_heads', expected: `layers below ${layers}`, found: bad },
+      });
+    return resolveProbe({ trace: { ...shownHeads(pairs), prompt } }, decoder)!;
+  }
+
+  #resolve(given: GenerateOptions, promptLength: number): ResolvedOptions {
+    const { vocab, eos, defaults } = this.#config;
+    const contextLeft = this.#host.plan.maxContext - promptLength;
+    return resolveOptions(given, defaults, { ...{ vocab, eosIds: [eos], promptLength, contextLeft } });
+  }
+
+  async #submit(
+    request: Pick<GenerationRequest, 'prompt' | 'options' | 'probe' | 'lead'>,
+    features: Float32Array,
+    plan: WhisperPlan,
+  ): Promise<Written> {
+    const sink = new Written();
+    const source = { ids: new Int32Array(this.#built.maxSource), features };
+    // A signal of its own: the engine listens to it, and there may be many windows.
+    const signal = plan.signal === undefined ? undefined : AbortSignal.any([plan.signal]);
+    this.#host.engine.submit({ ...request, options: { ...request.options, n: 1, signal }, sink, source });
+    await sink.done;
+    return sink;
   }
 
   async #attempt(
@@ -119,7 +215,7 @@ export class WindowWriter {
     temperature: number,
     seed: bigint,
     only?: number,
-  ): Promise<Attempt> {
+  ): Promise<Shown> {
     const config = this.#config;
     const prompt = Int32Array.from([...before, config.start]);
     const begin = prompt.length + forced.length;
@@ -151,23 +247,14 @@ export class WindowWriter {
     };
     const beams = temperature === 0 && plan.beams > 1 && only === undefined ? { numBeams: plan.beams } : {};
     const drawn = temperature === 0 ? { greedy: true, ...beams } : { temperature, topK: 0, seed };
-    const options = resolveOptions(
+    const options = this.#resolve(
       { ...drawn, maxTokens: only ?? config.maxLength(begin) - prompt.length },
-      config.defaults,
-      {
-        ...{ vocab: config.vocab, eosIds: [config.eos], promptLength: prompt.length },
-        contextLeft: this.#host.plan.maxContext - prompt.length,
-      },
+      prompt.length,
     );
-    const sink = new Written();
-    const source = { ids: new Int32Array(this.#built.maxSource), features };
-    // A signal of its own: the engine listens to it, and there may be many windows.
-    const signal = plan.signal === undefined ? undefined : AbortSignal.any([plan.signal]);
-    this.#host.engine.submit({
-      ...{ prompt, options: { ...options, n: 1, signal, logitsProcessor }, sink, source },
-      lead: forced.length,
-    });
-    await sink.done;
+    const shows = plan.words && options.beams === undefined && only === undefined;
+    const probe = shows ? this.#probe(false) : undefined;
+    const request = { prompt, options: { ...options, logitsProcessor }, probe, lead: forced.length };
+    const sink = await this.#submit(request, features, plan);
     const all = sink.ids.slice(forced.length);
     const logprobs = sink.logprobs.slice(forced.length);
     const text = sink.ended ? all.length - 1 : all.length;
@@ -176,6 +263,16 @@ export class WindowWriter {
       ...{ ids: all.slice(0, text), logprobs: logprobs.slice(0, text), temperature, noSpeechProb },
       avgLogprob: mean(logprobs),
       compressionRatio: compressionRatio(all, config.vocab),
+      ended: sink.ended,
+      maps: shows ? this.#mapsOf(sink, forced.length + 1) : undefined,
     };
+  }
+
+  /** Each id after the first shows the row of the one before it. */
+  #mapsOf({ traces }: Written, from: number): Maps {
+    const pairs = this.#config.alignmentHeads!;
+    const maps: Maps = pairs.map(() => []);
+    addRows(maps, pairs, traces.slice(from).flat(), 0);
+    return maps;
   }
 }

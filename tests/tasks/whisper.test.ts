@@ -157,10 +157,23 @@ describe('other checkpoints', () => {
     expect((await plain.transcribe(audio.slice(0, 16_000))).segments).toHaveLength(1);
   });
 
+  it('times of words want alignment heads that the decoder has', async () => {
+    const none = await changed('generation_config.json', {}, ['alignment_heads']);
+    await using plain = await load(none, { task: 'transcribe', threads: 1 });
+    await expect(plain.transcribe(audio, { timestamps: 'word' })).rejects.toThrow(OptionError);
+    const far = await changed('generation_config.json', { alignment_heads: [[9, 1]] });
+    await using other = await load(far, { task: 'transcribe', threads: 1 });
+    await expect(other.transcribe(audio, { timestamps: 'word' })).rejects.toThrow(ConfigError);
+    expect((await other.transcribe(audio)).words).toEqual([]);
+  });
+
   it('ids beyond the vocabulary, and spectrograms of other sizes, are refused', async () => {
     const bad: [string, object][] = [
       ['generation_config.json', { lang_to_id: { '<|en|>': 99_999 } }],
       ['generation_config.json', { no_timestamps_token_id: -1 }],
+      ['generation_config.json', { alignment_heads: [[0, 0.5]] }],
+      ['generation_config.json', { logprob_threshold: '-1' }],
+      ['config.json', { median_filter_width: 4 }],
       ['preprocessor_config.json', { feature_size: 80 }],
       ['preprocessor_config.json', { chunk_length: 30 }],
     ];

@@ -7,6 +7,8 @@ import { compressionRatio, keepBest, keepTop } from '../../lib/generation/whispe
 import { load } from '../../lib/tasks/load.js';
 import type { SpeechModel, TranscribeOptions, Transcription } from '../../lib/tasks/speech.js';
 import type { WhisperModel } from '../../lib/tasks/transcribe_whisper.js';
+import { alignRows } from '../../lib/tasks/whisper_align.js';
+import { wordsOf } from '../../lib/tasks/whisper_words.js';
 import { fixture, readJson } from '../support/fixtures.js';
 
 const { folder } = fixture('whisper', 'transcribe');
@@ -23,6 +25,7 @@ interface Call {
   readonly no_speech_threshold?: number;
   readonly num_beams?: number;
   readonly prompt?: string;
+  readonly words?: boolean | readonly { text: string; start: number; end: number }[];
   readonly condition_on_prev_tokens?: boolean;
   readonly prompt_condition_type?: 'all-segments';
   readonly windows: readonly {
@@ -56,7 +59,7 @@ function optionsOf(call: Call): TranscribeOptions {
   const silent = call.no_speech_threshold !== undefined && call.no_speech_threshold < 1;
   return {
     ...(language == null ? {} : { language }),
-    ...(call.times === true ? { timestamps: true } : {}),
+    ...(call.words !== undefined ? { timestamps: 'word' } : call.times === true ? { timestamps: true } : {}),
     ...(call.num_beams === undefined ? {} : { numBeams: call.num_beams }),
     prompt: call.prompt,
     promptCondition: call.prompt_condition_type,
@@ -72,7 +75,7 @@ function optionsOf(call: Call): TranscribeOptions {
 function expectLike(found: Transcription, call: Call): void {
   const duration = partOf(call).length / 16_000;
   // transformers goes on into the silence that fills up a window.
-  const expected = call.segments.filter((s) => duration > 1 || s.start < duration);
+  const expected = call.segments.filter((s) => duration >= 1 || s.start < duration);
   expect(found.segments!.map((s) => s.text)).toEqual(expected.map((s) => s.text.trim()));
   for (const [i, { start }] of expected.entries())
     expect(found.segments![i]!.start).toBeCloseTo(Math.min(start, duration), 3);
@@ -179,6 +182,58 @@ describe('windows begin after a prompt and earlier text as those of transformers
   });
 });
 
+describe('words are said when transformers says so', () => {
+  for (const name of ['words', 'words of half a window', 'words of a long audio', 'words of beams'])
+    it(name, async () => {
+      const call = named(name);
+      const found = await model.transcribe(partOf(call), optionsOf(call));
+      expectLike(found, call);
+      const duration = partOf(call).length / 16_000;
+      const expected = (call.words as { text: string; start: number; end: number }[])
+        .filter((w) => w.text.trim() !== '')
+        .map((w) => [w.text.trim(), Math.min(w.start, duration), Math.min(w.end, duration)]);
+      expect(found.words.map((w) => [w.text, w.start, w.end])).toEqual(expected);
+      for (const { confidence } of found.words) expect(confidence > 0 && confidence <= 1).toBe(true);
+      const { words, ...rest } = await model.transcribe(partOf(call), { ...optionsOf(call), timestamps: true });
+      expect(words).toEqual([]);
+      const { words: _, ...same } = found;
+      expect(same).toEqual(rest);
+    });
+});
+
+describe('words', () => {
+  it('are grouped as WhisperTokenizer groups them', async () => {
+    const groups = readJson(join(folder, 'words.json')) as unknown as readonly {
+      text: string;
+      language: string;
+      words: string[];
+      tokens: number[][];
+    }[];
+    const codes: Record<string, string> = { english: 'en', japanese: 'ja', german: 'de', spanish: 'es' };
+    const { tokenizer } = model as WhisperModel;
+    for (const { text, language, words, tokens } of groups) {
+      const ids = await tokenizer.encode(text, { addSpecial: false });
+      const timed = Array.from(ids, (id, i) => ({ id, start: i, end: i + 1, logprob: Math.log(0.5) }));
+      const found = wordsOf(timed, codes[language], (part) => tokenizer.decode(part, { skipSpecial: false }));
+      expect(found.map((w) => w.text)).toEqual(words);
+      expect(found.map((w) => [w.start, w.end])).toEqual(tokens.map((list) => [list[0], list.at(-1)! + 1]));
+      for (const { confidence } of found) expect(confidence).toBeCloseTo(0.5, 12);
+    }
+  });
+
+  it('rows that attend to one place after another begin there', async () => {
+    const begins = [2, 9, 10, 30];
+    const row = (i: number): Float32Array =>
+      Float32Array.from({ length: 50 }, (_, p) => (p >= begins[i]! && p < (begins[i + 1] ?? 50) ? 0.9 : 0.01));
+    const maps = [begins.map((_, i) => row(i)), begins.map((_, i) => row(i))];
+    expect(await alignRows(maps, 50, 1)).toEqual([0, 9, 10, 30]);
+    expect(await alignRows(maps, 20, 1)).toEqual([0, 9, 10, 19]);
+    expect(await alignRows([[], []], 50, 7)).toEqual([]);
+    expect(await alignRows([[new Float32Array(50).fill(0.02)]], 50, 7)).toEqual([0]);
+    expect(await alignRows([[new Float32Array(1).fill(1)]], 1, 7)).toEqual([0]);
+  });
+});
+
 describe('drawn text', () => {
   const options = { language: 'en', temperatures: [1.5], seed: 7 } as const;
 
@@ -225,6 +280,7 @@ it('refuses options that are wrong or would do nothing', async () => {
     [{ noSpeechThreshold: 1.1, logprobThreshold: -1 }, 'noSpeechThreshold'],
     [{ seed: 1 }, 'seed'],
     [{ numBeams: 0 }, 'numBeams'],
+    [{ timestamps: 'words' }, 'timestamps'],
     [{ prompt: ' ' }, 'prompt'],
     [{ prompt: 7 }, 'prompt'],
     [{ prompt: [] }, 'prompt'],
