@@ -1,4 +1,5 @@
 import { UnsupportedError } from '../errors.js';
+import { nearest } from '../nearest.js';
 import type { Architecture, DecoderArchitecture } from './architecture.js';
 import { bart, m2m100, marian, mbart, pegasus } from './bart.js';
 import { bert } from './bert.js';
@@ -85,11 +86,20 @@ export function findArchitecture(className: string | undefined, modelType: strin
     className === undefined ? a.modelType === modelType : a.classes.includes(className),
   );
   if (found !== undefined) return found;
+  const classes = architectures.flatMap((a) => a.classes);
+  const near =
+    className === undefined
+      ? nearest(
+          modelType,
+          architectures.map((a) => a.modelType),
+        )
+      : nearest(className, classes);
   throw new UnsupportedError('unsupported architecture', {
     file,
     name: 'architectures',
-    expected: architectures.flatMap((a) => a.classes).join(', '),
+    expected: classes.join(', '),
     found: className ?? modelType,
+    hint: `Nearest: ${near.join(', ')}. A model function of your own: load(path, { architecture })`,
   });
 }
 
