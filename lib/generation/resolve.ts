@@ -96,7 +96,8 @@ export function optionTexts(options: GenerateOptions): OptionTexts {
 
 /** A copy whose names and values obey the rules of each single option. */
 function checked(options: GenerateOptions): GenerateOptions {
-  if (typeof options !== 'object' || options === null) refuse('options', 'an object', options);
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    refuse('options', 'an object', options);
   const given = { ...options };
   checkNames(given, generateRules);
   return given;

@@ -8,7 +8,7 @@ export function checkSignal(signal: unknown): void {
 
 /** Throws an OptionError unless `given` is an object that holds no other names than `known`. */
 export function checkObject(what: string, given: unknown, known?: readonly string[]): void {
-  if (typeof given !== 'object' || given === null) {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new OptionError(`${what} must be an object`, { name: what, expected: 'an object', found: given });
   }
   const unknown = known === undefined ? undefined : Object.keys(given).find((name) => !known.includes(name));
