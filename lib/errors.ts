@@ -19,9 +19,9 @@ export interface ErrorFacts {
 }
 
 /** A value as a short text, whatever it is: cyclic, huge, a bigint, an object whose getters throw. */
-function show(value: unknown): string {
+function show(value: unknown, most: number): string {
   const text = typeof value === 'string' ? value : describe(value, 0);
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 /** JSON with NaN, bigints and functions as they are written in code; lists and objects to 16 entries and 3 levels. */
@@ -50,8 +50,8 @@ function compose(message: string, facts: ErrorFacts): string {
   let text = facts.file !== undefined ? `${facts.file}: ` : '';
   if (facts.tensor !== undefined) text += `tensor ${facts.tensor}: `;
   text += message;
-  if ('expected' in facts) text += `; expected ${show(facts.expected)}`;
-  if ('found' in facts) text += `; found ${show(facts.found)}`;
+  if ('expected' in facts) text += `; expected ${show(facts.expected, 4000)}`;
+  if ('found' in facts) text += `; found ${show(facts.found, 300)}`;
   if (facts.hint !== undefined) text += `. ${facts.hint}`;
   return text;
 }

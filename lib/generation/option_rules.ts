@@ -1,5 +1,6 @@
 /** Checks of single option values; every failure is an `OptionError` that names option, expected and found. */
 import { OptionError } from '../errors.js';
+import { editDistance } from '../nearest.js';
 
 export type Rule = (value: unknown, name: string) => void;
 
@@ -105,25 +106,13 @@ export function fields(rules: Readonly<Record<string, Rule>>, required: readonly
   };
 }
 
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
 /** The known name that is spelled most like `name`; undefined when none is near. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string => text.slice(0, 64).replaceAll(/[_-]/g, '').toLowerCase();
   let best: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {
-    const d = distance(plain(name), plain(candidate));
+    const d = editDistance(plain(name), plain(candidate));
     if (d < least) [best, least] = [candidate, d];
   }
   return best;

@@ -14,10 +14,10 @@ export interface BucketOptions {
 
 /** Bucket of a key `apart` places after the query (T5Attention._relative_position_bucket, Raffel et al. 2020). */
 export function relativeBucket(apart: number, options: BucketOptions): number {
-  const count = options.bidirectional ? options.buckets / 2 : options.buckets;
+  const count = options.bidirectional ? options.buckets >> 1 : options.buckets;
   const first = options.bidirectional && apart > 0 ? count : 0;
   const distance = options.bidirectional ? Math.abs(apart) : Math.max(0, -apart);
-  const exact = count / 2;
+  const exact = count >> 1;
   if (distance < exact) return first + distance;
   // In f32, as torch computes it: a quotient that is whole in real numbers must fall on the same side.
   const ratio = Math.fround(

@@ -1,5 +1,5 @@
 import { UnsupportedError } from '../errors.js';
-import { nearest } from '../hub/nearest.js';
+import { nearest } from '../nearest.js';
 import type { Architecture, DecoderArchitecture } from './architecture.js';
 import { bart, m2m100, marian, mbart, pegasus } from './bart.js';
 import { bert } from './bert.js';
@@ -91,7 +91,7 @@ export function findArchitecture(className: string | undefined, modelType: strin
   // The list stands in the hint, where it is not cut.
   throw new UnsupportedError('unsupported architecture', {
     ...{ file, name: 'architectures', found: wanted },
-    hint: `Nearest: ${nearest(wanted, names).join(', ')}. Supported: ${names.join(', ')}`,
+    hint: `Nearest: ${nearest(wanted, names).join(', ')}. Supported: ${names.join(', ')}. A model function of your own: load(path, { architecture })`,
   });
 }
 

@@ -46,9 +46,11 @@ function dense<H extends string>(w: Weights, x: Rows<H>, s: T5Sizes): Rows<H> {
 }
 
 function bias(w: Weights, c: ConfigReader, heads: number, bidirectional: boolean) {
+  // Half of the buckets of a side hold one distance each; the logarithm for the others needs a farther one.
+  const buckets = c.int('relative_attention_num_buckets', { min: 4, max: 65_536 });
   return relativeBias(w.at('block.0.layer.0.SelfAttention'), 'relative_attention_bias', dim(`heads${heads}`, heads), {
-    buckets: c.int('relative_attention_num_buckets'),
-    maxDistance: c.int('relative_attention_max_distance'),
+    buckets,
+    maxDistance: c.int('relative_attention_max_distance', { min: (buckets >> 1) + 1, max: 65_536 }),
     bidirectional,
   });
 }

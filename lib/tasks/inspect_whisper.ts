@@ -45,14 +45,10 @@ export interface WhisperParts {
 const own = ['language', 'task', 'timestamps'] as const;
 
 /** Throws an OptionError unless the request is one; gives what the ids of the beginning follow from. */
-export function checkWhisperTrace(
-  request: WhisperTraceRequest,
-  config: WhisperConfig,
-  tokenizer: Tokenizer,
-): Promise<WhisperPlan> {
+export function checkWhisperTrace(request: WhisperTraceRequest, config: WhisperConfig): WhisperPlan {
   checkTraceRequest(request, [...seq2seqTraceNames, ...own]);
   const { language, task, timestamps } = request;
-  return whisperPlan({ language, task, timestamps }, config, tokenizer);
+  return whisperPlan({ language, task, timestamps }, config);
 }
 
 /** A caller's own spectrogram as the encoder reads it. Throws InputError unless it is one whole window. */

@@ -1,6 +1,6 @@
 /** How an encoder-decoder is told what to make of a text: language tokens (mBART, NLLB, M2M-100, Marian) or words (T5). */
 import { InputError, OptionError } from '../errors.js';
-import { nearest } from '../hub/nearest.js';
+import { nearest } from '../nearest.js';
 import type { LanguageCodes, Tokenizer } from '../text/tokenizer.js';
 import { taskParams } from '../weights/generation_config.js';
 import type { RawConfig } from '../weights/types.js';

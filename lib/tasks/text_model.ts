@@ -236,7 +236,9 @@ export class TextModel {
   /** @internal */
   async renderChat(messages: readonly ChatMessage[], options: RenderOptions): Promise<Int32Array> {
     if (!Array.isArray(messages) || messages.length === 0)
-      throw new InputError('messages is empty', { name: 'messages', expected: 'at least one message' });
+      throw new InputError('bad messages', {
+        ...{ name: 'messages', expected: 'a list of at least one { role, content }', found: messages },
+      });
     const tokenizer = this.tokenizer;
     const source = tokenizer?.chatTemplates[0];
     if (tokenizer === undefined || source === undefined)

@@ -137,8 +137,9 @@ export class CtcModel implements SpeechModel {
         if (Number.isNaN(probabilities[t * vocab])) throw new NumericError('the logits of a frame are NaN');
         decoder.push(probabilities.subarray(t * vocab, (t + 1) * vocab));
         await turn.next();
+        if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
+        if (this.#disposed) throw new DisposedError('the model was disposed');
       }
-      if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
     }
     const tokens = decoder instanceof CtcGreedy ? decoder.tokens() : decoder.texts()[0]!.tokens;
     const { text, words } = renderCtc(this.vocab, tokens);

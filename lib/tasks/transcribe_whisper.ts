@@ -101,7 +101,7 @@ export class WhisperModel implements SpeechModel {
    */
   async trace(input: AudioInput | SpectrogramInput, request: WhisperTraceRequest = {}): Promise<WhisperTrace> {
     if (this.#disposed) throw new DisposedError('the model was disposed');
-    const plan = await checkWhisperTrace(request, this.config, this.tokenizer);
+    const plan = checkWhisperTrace(request, this.config);
     const source =
       typeof input === 'object' && input !== null && 'inputFeatures' in input
         ? ownSpectrogram(this.#built, input)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { buildSeq2Seq } from '../../lib/engine/build.js';
 import {
   ConfigError,
   TensorMissingError,
@@ -7,8 +8,9 @@ import {
   UnsupportedError,
 } from '../../lib/errors.js';
 import type { WeightSource } from '../../lib/layers/weights.js';
-import { findArchitecture } from '../../lib/models/index.js';
+import { architectures, findArchitecture } from '../../lib/models/index.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
+import { readConfig } from '../../lib/weights/config.js';
 import { checkpointSource } from '../../lib/weights/source.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { fixture, fixtures } from '../support/fixtures.js';
@@ -118,12 +120,30 @@ describe('configs that ask for something else', () => {
     });
   }
 
-  it('an unknown class is refused with the known ones', () => {
+  it('an unknown class is refused with the known ones and the nearest', () => {
     const error = thrown(() => findArchitecture('MambaForCausalLM', 'mamba', 'config.json')) as UnsupportedError;
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error.message).toMatch(
       /found MambaForCausalLM\. Nearest: .*Supported: .*LlamaForCausalLM.*Gemma3ForCausalLM/,
     );
+    for (const name of architectures.flatMap((a) => a.classes)) expect(error.message).toContain(name);
+    const near = (name: string | undefined, type: string): string =>
+      (thrown(() => findArchitecture(name, type, 'config.json')) as UnsupportedError).facts.hint!;
+    expect(near('LamaForCausalLM', 'llama')).toMatch(/^Nearest: LlamaForCausalLM, /);
+    expect(near(undefined, 'whispr')).toMatch(/^Nearest: whisper, /);
+  });
+
+  it('a T5 whose distances cannot be', async () => {
+    const checkpoint = await openCheckpoint(fixture('seq2seq', 't5').folder);
+    for (const far of [0, -1, 2 ** 31, 1e308, Number(checkpoint.config.relative_attention_num_buckets) / 2]) {
+      const config = { ...checkpoint.config, relative_attention_max_distance: far };
+      const reader = readConfig({ config, configFile: 'config.json' });
+      const architecture = findArchitecture(reader.architectures[0], reader.modelType, 'config.json');
+      if (architecture.kind !== 'seq2seq') throw new Error('T5 is an encoder-decoder');
+      const error = thrown(() => buildSeq2Seq(architecture, reader, checkpointSource(checkpoint))) as ConfigError;
+      expect(error).toBeInstanceOf(ConfigError);
+      expect(error.message).toMatch(/relative_attention_max_distance/);
+    }
   });
 
   it('a file that says llama but holds Phi-3 is refused by tensor', async () => {

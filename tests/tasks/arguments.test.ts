@@ -116,6 +116,12 @@ describe('a model', () => {
         [{ inputIds }, { signal: {} }],
       ])
         await expect(model.forward(any(input), any(options))).rejects.toThrow(OptionError);
+      for (const options of [null, [], 5]) {
+        await expect(model.generate('x', any(options)).text()).rejects.toThrow(OptionError);
+        await expect(model.trace('x', any(options))).rejects.toThrow(OptionError);
+      }
+      for (const messages of [null, 'x', []])
+        await expect(model.chat(any(messages)).text()).rejects.toThrow(/bad messages; expected a list of at least one/);
       expect(() => model.session(any(null))).toThrow(OptionError);
       expect(() => model.session(any({ system: 'x', bogus: 1 }))).toThrow(OptionError);
       expect(() => model.chat([{ role: 'user', content: 'x' }], any(null))).toThrow(OptionError);

@@ -200,6 +200,24 @@ describe('transcribe', () => {
     expect((await model.transcribe(samples)).words.length).toBeGreaterThan(0);
   });
 
+  it('stops in the middle of many beams', async () => {
+    const stop = new AbortController();
+    const long = new Float32Array(5 * rate);
+    for (let at = 0; at < long.length; at += samples.length) long.set(samples.subarray(0, long.length - at), at);
+    let [after, ended] = [0, false];
+    // One chunk, 500 frames of some ms each: nothing but the search itself can notice.
+    const running = model.transcribe(long, { signal: stop.signal, beams: 1024, chunkSeconds: 0 });
+    const turn = (): void => {
+      if (stop.signal.aborted) after++;
+      if (!ended) setImmediate(turn);
+    };
+    turn();
+    setTimeout(() => stop.abort(), 1500);
+    expect(await codeOf(running)).toBe('ERR_ABORTED');
+    ended = true;
+    expect(after).toBeLessThan(50);
+  });
+
   it('ten minutes, and the event loop goes on', async () => {
     const long = new Float32Array(600 * rate);
     for (let at = 0; at < long.length; at += samples.length) long.set(samples.subarray(0, long.length - at), at);
