@@ -210,12 +210,19 @@ export class EncoderModel {
   protected async encodeText(text: string, truncate: Truncate = 'end', hint?: string): Promise<EncodedText> {
     const { ids, typeIds } = await this.words.encodeWithOffsets(text);
     const types = this.host.built.builder.segments === undefined ? undefined : typeIds;
-    if (ids.length <= this.maxLength) return { ids, tokenTypes: types, truncated: false };
-    if (truncate === 'error') throw this.tooLong(ids.length, hint);
+    const places = await this.places(ids.length, truncate, hint);
+    const keep = (x: Int32Array): Int32Array => Int32Array.from(places, (i) => x[i]!);
+    const truncated = places.length < ids.length;
+    return { ids: keep(ids), tokenTypes: types === undefined ? undefined : keep(types), truncated };
+  }
+
+  /** @internal Which of so many tokens are read: of too many the last go, but for special ones at the end. */
+  protected async places(count: number, truncate: Truncate = 'end', hint?: string): Promise<readonly number[]> {
+    const most = this.maxLength;
+    if (count <= most) return [...Array(count).keys()];
+    if (truncate === 'error') throw this.tooLong(count, hint);
     const specials = await this.#after();
-    const keep = (x: Int32Array): Int32Array =>
-      Int32Array.from([...x.subarray(0, this.maxLength - specials), ...x.subarray(x.length - specials)]);
-    return { ids: keep(ids), tokenTypes: types === undefined ? undefined : keep(types), truncated: true };
+    return Array.from({ length: most }, (_, i) => (i < most - specials ? i : count - most + i));
   }
 
   /** @internal */

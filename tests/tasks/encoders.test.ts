@@ -112,6 +112,13 @@ describe('heads put into words', () => {
       expect(list[0]).toEqual(await model.classify(text));
       expect(list[0]).not.toEqual(list[1]);
       expect(await model.classify(text, { top: 1 })).toEqual(list[0]!.slice(0, 1));
+      const long = `${context} `.repeat(20);
+      const all = await model.tokenizer!.encode(long);
+      const cut = Int32Array.from([...all.subarray(0, model.maxLength - 1), all.at(-1)!]);
+      const own = shares((await model.forward({ inputIds: cut })).logits!.data);
+      for (const c of await model.classify(long)) expect(c.score).toBeCloseTo(own[c.index]!, 6);
+      const refused = expect(model.classify(long, { truncate: 'error' })).rejects;
+      await refused.toThrow(ContextOverflowError);
     });
     await using(
       withWords('bert_sequence', { problem_type: 'multi_label_classification' }),
@@ -169,14 +176,64 @@ describe('heads put into words', () => {
     });
   });
 
+  it('tokens: words have one class where that is asked for; a long text is cut before its last special token', async () => {
+    await using(withWords('bert_tokens'), 'tokens', async (model) => {
+      const sentence = 'mole digging creatures unmodels'; // words of several tokens
+      const { ids, offsets } = await model.tokenizer!.encodeWithOffsets(sentence);
+      const { logits } = await model.forward({ inputIds: ids });
+      const rows = [...ids.keys()].slice(1, -1);
+      const scores = rows.map((i) => shares(logits!.data.subarray(i * 3, (i + 1) * 3)));
+      const words = sentence.split(' ').map((word) => {
+        const start = sentence.indexOf(word);
+        return rows.flatMap((i, t) => (offsets[2 * i]! >= start && offsets[2 * i]! < start + word.length ? [t] : []));
+      });
+      expect(Math.max(...words.map((w) => w.length))).toBeGreaterThan(1);
+      const best = (of: readonly number[]): readonly [number, number] => [of.indexOf(Math.max(...of)), Math.max(...of)];
+      const rules = {
+        first: (w: readonly number[]) => best(scores[w[0]!]!),
+        max: (w: readonly number[]) => w.map((t) => best(scores[t]!)).reduce((a, b) => (b[1] > a[1] ? b : a)),
+        average: (w: readonly number[]) =>
+          best([0, 1, 2].map((c) => w.reduce((sum, t) => sum + scores[t]![c]!, 0) / w.length)),
+      };
+      for (const [aggregate, rule] of Object.entries(rules)) {
+        const expected: { label: string; scores: number[] }[] = [];
+        for (const [index, score] of words.map(rule)) {
+          const label = model.labels[index]!;
+          if (expected.at(-1)?.label === label) expected.at(-1)!.scores.push(score);
+          else expected.push({ label, scores: [score] });
+        }
+        const found = await model.tokens(sentence, { aggregate: aggregate as 'first' });
+        expect([aggregate, ...found.map((f) => f.label)]).toEqual([aggregate, ...expected.map((e) => e.label)]);
+        for (const [i, e] of expected.entries())
+          expect(found[i]!.score).toBeCloseTo(e.scores.reduce((a, b) => a + b) / e.scores.length, 6);
+      }
+      await expect(model.tokens(sentence, { aggregate: 'last' as never })).rejects.toThrow(
+        /simple, none, first, average/,
+      );
+      const long = `${context} `.repeat(20);
+      const all = (await model.tokenizer!.encodeWithOffsets(long)).ids;
+      const cut = Int32Array.from([...all.subarray(0, model.maxLength - 1), all.at(-1)!]);
+      const own = (await model.forward({ inputIds: cut })).logits!.data;
+      const pieces = await model.tokens(long, { aggregate: 'none' });
+      expect(pieces).toHaveLength(model.maxLength - 2);
+      for (const [i, piece] of pieces.entries())
+        expect(piece.score).toBeCloseTo(Math.max(...shares(own.subarray((i + 1) * 3, (i + 2) * 3))), 6);
+      await expect(model.tokens(long, { truncate: 'error' })).rejects.toThrow(ContextOverflowError);
+    });
+  });
+
   it('entities: B- begins a new one, I- goes on, other classes too', () => {
     const piece = (label: string, start: number) => ({ label, score: 0.5, start, end: start + 1 });
-    const made = groupEntities(['B-PER', 'I-PER', 'B-PER', 'O', 'I-LOC', 'I-LOC', 'LOC'].map(piece));
+    const made = groupEntities(
+      ['B-PER', 'I-PER', 'B-PER', 'O', 'I-LOC', 'I-LOC', 'LOC', 'E-LOC', 'B-A-B', 'I-A-B'].map(piece),
+    );
     expect(made.map((g) => [g.label, g.start, g.end])).toEqual([
       ['PER', 0, 2],
       ['PER', 2, 3],
       ['O', 3, 4],
       ['LOC', 4, 7],
+      ['LOC', 7, 8],
+      ['A-B', 8, 10],
     ]);
   });
 
