@@ -1,9 +1,21 @@
 import type { Command } from 'commander';
-import { separateNames } from '../graph/passes/merge_linears.js';
+import type { BuiltSeq2Seq } from '../engine/build.js';
+import type { DecoderHost } from '../engine/host.js';
+import { OptionError } from '../errors.js';
+import type { LoadOptions } from '../tasks/load.js';
 import type { TextModel } from '../tasks/text_model.js';
-import type { TensorEntry } from '../weights/types.js';
+import type { Checkpoint, TensorEntry } from '../weights/types.js';
 import type { Context } from './command.js';
-import { addLoadOptions, type LoadValues, loadModel, modelArgument } from './options.js';
+import {
+  counts,
+  describeEncoder,
+  describeFiles,
+  describeReader,
+  linearsOf,
+  type OpenedEncoder,
+  openEncoder,
+} from './inspect_parts.js';
+import { addLoadOptions, type LoadValues, modelArgument, openModel } from './options.js';
 import { bytes, oneLine, print, table } from './output.js';
 
 interface InspectValues extends LoadValues {
@@ -19,29 +31,12 @@ export function define(command: Command, context: Context): void {
     .action((model, values) => inspect(model, values, context));
 }
 
-const elements = (shape: readonly number[]): number => shape.reduce((n, s) => n * s, 1);
+/** What writes text: a decoder, an encoder-decoder, a Whisper without its tokenizer. */
+type Writer = Pick<TextModel, 'checkpoint' | 'host' | 'tokenizer' | 'defaults' | 'eosIds'> & {
+  readonly whole?: BuiltSeq2Seq;
+};
 
-/** Counts and bytes of each kind. */
-function tally<T>(
-  items: Iterable<T>,
-  kind: (item: T) => string,
-  size: (item: T) => number,
-): Record<string, { count: number; bytes: number }> {
-  const made: Record<string, { count: number; bytes: number }> = Object.create(null);
-  for (const item of items) {
-    const { count, bytes: before } = made[kind(item)] ?? { count: 0, bytes: 0 };
-    made[kind(item)] = { count: count + 1, bytes: before + size(item) };
-  }
-  return made;
-}
-
-/** Counts by kind. */
-function counts<T>(items: Iterable<T>, kind: (item: T) => string): Record<string, number> {
-  const found = tally(items, kind, () => 0);
-  return Object.fromEntries(Object.entries(found).map(([name, { count }]) => [name, count]));
-}
-
-function describeMemory({ host }: TextModel) {
+function describeMemory({ host }: Writer) {
   const { built, plan } = host;
   return {
     weightBytes: host.model.memory().weightBytes,
@@ -54,38 +49,25 @@ function describeMemory({ host }: TextModel) {
   };
 }
 
-function describeTokenizer({ tokenizer }: TextModel) {
+function describeTokenizer({ tokenizer }: Writer) {
   if (tokenizer === undefined) return null;
   const { vocabSize, bosId = null, eosIds, padId = null, specialTokens } = tokenizer;
   return { vocabSize, bosId, eosIds, padId, specialTokens };
 }
 
 /** Everything about an opened model as plain data. */
-function describe(model: TextModel) {
-  const { checkpoint, host, tokenizer, defaults } = model;
+async function describe(model: Writer) {
+  const { checkpoint, host, tokenizer, defaults, whole } = model;
   const { built } = host;
-  const linears = host.step
-    .profile()
-    .nodes.filter((n) => n.compute !== '')
-    .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
-  const stored = [...checkpoint.tensors.values()].filter((t) => !checkpoint.absorbed.has(t.name));
+  const linears = linearsOf(host.step);
   const template = tokenizer?.chatTemplates[0];
   const { other, ...named } = defaults;
   return {
-    path: checkpoint.path,
-    kind: checkpoint.kind,
-    architecture: built.architecture.classes[0]!,
-    modelType: built.architecture.modelType,
+    ...describeFiles(checkpoint, built),
     layers: built.layers,
     vocabSize: built.vocabSize,
     maxPositions: built.maxPositions,
-    parameters: stored.reduce((n, t) => n + elements(t.shape), 0),
-    tensors: stored.length,
-    dtypes: tally(
-      stored,
-      (t) => t.dtype,
-      (t) => t.bytes,
-    ),
+    encoder: whole === undefined ? null : await describeReader(host, whole),
     device: host.model.device,
     matrices: built.builder.weights.matrices,
     compute: counts(linears, (n) => n.compute),
@@ -117,26 +99,65 @@ function packedTypes(matrices: Description['matrices']): [string, string][] {
   return [['packed as', types.join('; ')], ...list];
 }
 
-type Description = ReturnType<typeof describe>;
+type Description = Awaited<ReturnType<typeof describe>>;
 
 function tensorRows(tensors: Iterable<TensorEntry>): { name: string; dtype: string; shape: readonly number[] }[] {
   return Array.from(tensors, ({ name, dtype, shape }) => ({ name, dtype, shape }));
 }
 
-async function inspect(path: string, values: InspectValues, context: Context): Promise<void> {
-  const model = await loadModel(path, values, context);
+/** A Whisper on a device: nothing of it is said by its tokenizer, which may be missing. */
+interface OpenedSpeech {
+  readonly host: DecoderHost;
+  readonly writer: Writer;
+  dispose(): Promise<void>;
+}
+
+async function open(path: string, options: LoadOptions): Promise<TextModel | OpenedSpeech | OpenedEncoder> {
+  const { resolveModel } = await import('../hub/index.js');
+  const { openCheckpoint } = await import('../weights/checkpoint.js');
+  const { buildModel } = await import('../engine/build.js');
+  const { checkOptions, load } = await import('../tasks/load.js');
+  checkOptions(options);
+  const { signal } = options;
+  const folder = await resolveModel(path, { ...options.hub, ...(signal === undefined ? {} : { signal }) });
+  const checkpoint = await openCheckpoint(folder);
+  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType);
+  if (built.kind === 'encoder' || built.kind === 'audio') {
+    refuseCache(options, built.architecture.classes[0]!);
+    return openEncoder(checkpoint, built, options);
+  }
+  if (built.kind === 'decoder' || built.builder.encoder.spectrogram === undefined) return load(folder, options);
+  const { DecoderHost } = await import('../engine/host.js');
+  const host = await DecoderHost.open(built.decoder, options, built);
+  const { readGenerationConfig } = await import('../weights/generation_config.js');
   try {
-    // After a step, so that the arena has grown.
-    const generationProblem = await problemOf(model);
-    const found = { ...describe(model), generationProblem };
-    const tensors = values.tensors === true ? tensorRows(model.checkpoint.tensors.values()) : [];
+    const defaults = readGenerationConfig(checkpoint, built.config, built.vocabSize);
+    const writer = { checkpoint, host, tokenizer: undefined, defaults, eosIds: defaults.eosTokenIds, whole: built };
+    return { host, writer, dispose: () => host.dispose() };
+  } catch (error) {
+    await host.dispose();
+    throw error;
+  }
+}
+
+function refuseCache(options: LoadOptions, found: string): void {
+  for (const name of ['kvType', 'maxContext', 'kvMemory'] as const)
+    if (options[name] !== undefined)
+      throw new OptionError(`${name} has no meaning for ${found}`, { name, expected: 'nothing', found: options[name] });
+}
+
+async function inspect(path: string, values: InspectValues, context: Context): Promise<void> {
+  const model = await openModel(values, context, (options) => open(path, options));
+  try {
+    const [found, rows, checkpoint] = await describeAny(model);
+    const tensors = values.tensors === true ? tensorRows(checkpoint.tensors.values()) : [];
     if (values.json === true) {
       await print(
         `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
       );
       return;
     }
-    await print(table(summary(found, found.generationProblem)));
+    await print(table(rows));
     if (tensors.length === 0) return;
     const width = Math.max(...tensors.map((t) => t.name.length));
     await print(
@@ -145,6 +166,23 @@ async function inspect(path: string, values: InspectValues, context: Context): P
   } finally {
     await model.dispose();
   }
+}
+
+/** As data, as lines, and the files. */
+async function describeAny(
+  model: TextModel | OpenedSpeech | OpenedEncoder,
+): Promise<[object, [string, string][], Checkpoint]> {
+  if ('executable' in model) {
+    const found = describeEncoder(model);
+    return [found, encoderRows(found), model.checkpoint];
+  }
+  const writer = 'writer' in model ? model.writer : model;
+  // After a step, so that the arena has grown.
+  const generationProblem = 'writer' in model ? null : await problemOf(model);
+  const found = { ...(await describe(writer)), generationProblem };
+  const speech = ['tokenizer', 'chat template'];
+  const rows = summary(found, generationProblem);
+  return [found, 'writer' in model ? rows.filter(([name]) => !speech.includes(name)) : rows, writer.checkpoint];
 }
 
 /** Why the checkpoint's defaults cannot be honoured, if so. */
@@ -157,8 +195,45 @@ async function problemOf(model: TextModel): Promise<string | null> {
   }
 }
 
+const dtypeText = (dtypes: Description['dtypes']): string =>
+  Object.entries(dtypes)
+    .map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`)
+    .join('; ');
+
+const computeText = (compute: Description['compute']): string =>
+  Object.entries(compute)
+    .map(([name, count]) => `${name}: ${count} linears`)
+    .join('; ');
+
+function encoderRows(d: ReturnType<typeof describeEncoder>): [string, string][] {
+  const most = d.maxPositions === null ? '' : `, positions ${d.maxPositions}`;
+  const outputs = Object.entries(d.outputs).map(([name, dims]) => `${name} [${dims.join(', ')}]`);
+  return [
+    ['model', `${oneLine(d.path)} (${d.kind})`],
+    ['architecture', `${oneLine(d.architecture)}, ${d.layers} layers, vocabulary ${d.vocabSize}${most}`],
+    ['reads', d.reads],
+    ['outputs', outputs.join('; ')],
+    ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
+    ['dtypes', dtypeText(d.dtypes)],
+    ...packedTypes(d.matrices),
+    ['device', d.device],
+    ['compute', computeText(d.compute)],
+    ['weights', `${bytes(d.memory.weightBytes)} packed`],
+    ['arena', `${bytes(d.memory.arenaBytes)} for the shortest input`],
+  ];
+}
+
+function readerRows(d: NonNullable<Description['encoder']>): [string, string][] {
+  const { cache: c } = d;
+  const what = d.reads === 'ids' ? `vocabulary ${d.vocabSize}` : `${d.bands} bands`;
+  return [
+    ['encoder', `${d.layers} layers, reads ${d.reads}, ${what}, at most ${d.maxSource} rows`],
+    ['encoder compute', computeText(d.compute)],
+    ['cross cache', `${c.layers} layers of ${c.kvHeads} x ${c.headDim}, ${bytes(c.bytes)} in ${c.blocks} blocks`],
+  ];
+}
+
 function summary(d: Description, problem: string | null): [string, string][] {
-  const dtypes = Object.entries(d.dtypes).map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`);
   const defaults = Object.entries(d.generation).filter(
     ([, v]) => v !== undefined && !(Array.isArray(v) && v.length === 0),
   );
@@ -171,15 +246,11 @@ function summary(d: Description, problem: string | null): [string, string][] {
     ['model', `${oneLine(d.path)} (${d.kind})`],
     ['architecture', `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`],
     ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
-    ['dtypes', dtypes.join('; ')],
+    ['dtypes', dtypeText(d.dtypes)],
     ...packedTypes(d.matrices),
     ['device', d.device],
-    [
-      'compute',
-      Object.entries(d.compute)
-        .map(([name, count]) => `${name}: ${count} linears`)
-        .join('; '),
-    ],
+    ['compute', computeText(d.compute)],
+    ...(d.encoder === null ? [] : readerRows(d.encoder)),
     ['weights', `${bytes(m.weightBytes)} packed`],
     [
       'KV cache',
