@@ -66,7 +66,7 @@ export class TokensModel extends EncoderModel {
     const n = Math.min(encoded.ids.length, this.maxLength);
     if (n < encoded.ids.length && options.truncate === 'error') throw this.tooLong(encoded.ids.length);
     const types = this.host.built.builder.segments === undefined ? undefined : encoded.typeIds.subarray(0, n);
-    const { logits } = await this.run({ ids: encoded.ids.subarray(0, n), tokenTypes: types }, options.signal);
+    const { logits } = await this.run({ ids: encoded.ids.subarray(0, n), tokenTypes: types }, options);
     const count = this.labels.length;
     const pieces = [...Array(n).keys()]
       .filter((i) => encoded.sequence[i] === 0)
