@@ -1,15 +1,20 @@
 import type { Command } from 'commander';
-import { buildModel } from '../engine/build.js';
-import { separateNames } from '../graph/passes/merge_linears.js';
-import { resolveModel } from '../hub/index.js';
-import type { Executable } from '../runtime/executable.js';
-import { hasTokenizer, type LoadOptions, load } from '../tasks/load.js';
+import type { BuiltSeq2Seq } from '../engine/build.js';
+import type { DecoderHost } from '../engine/host.js';
+import { OptionError } from '../errors.js';
+import type { LoadOptions } from '../tasks/load.js';
 import type { TextModel } from '../tasks/text_model.js';
-import { openCheckpoint } from '../weights/checkpoint.js';
-import { readSentenceFolder } from '../weights/sentence_transformers.js';
 import type { Checkpoint, TensorEntry } from '../weights/types.js';
 import type { Context } from './command.js';
-import { isOther, type OpenedOther, openOther, takes, taskOf } from './inspect_encoder.js';
+import {
+  counts,
+  describeEncoder,
+  describeFiles,
+  describeReader,
+  linearsOf,
+  type OpenedEncoder,
+  openEncoder,
+} from './inspect_parts.js';
 import { addLoadOptions, type LoadValues, modelArgument, openModel } from './options.js';
 import { bytes, oneLine, print, table } from './output.js';
 
@@ -26,29 +31,12 @@ export function define(command: Command, context: Context): void {
     .action((model, values) => inspect(model, values, context));
 }
 
-const elements = (shape: readonly number[]): number => shape.reduce((n, s) => n * s, 1);
+/** What writes text: a decoder, an encoder-decoder, a Whisper without its tokenizer. */
+type Writer = Pick<TextModel, 'checkpoint' | 'host' | 'tokenizer' | 'defaults' | 'eosIds'> & {
+  readonly whole?: BuiltSeq2Seq;
+};
 
-/** Counts and bytes of each kind. */
-function tally<T>(
-  items: Iterable<T>,
-  kind: (item: T) => string,
-  size: (item: T) => number,
-): Record<string, { count: number; bytes: number }> {
-  const made: Record<string, { count: number; bytes: number }> = Object.create(null);
-  for (const item of items) {
-    const { count, bytes: before } = made[kind(item)] ?? { count: 0, bytes: 0 };
-    made[kind(item)] = { count: count + 1, bytes: before + size(item) };
-  }
-  return made;
-}
-
-/** Counts by kind. */
-function counts<T>(items: Iterable<T>, kind: (item: T) => string): Record<string, number> {
-  const found = tally(items, kind, () => 0);
-  return Object.fromEntries(Object.entries(found).map(([name, { count }]) => [name, count]));
-}
-
-function describeMemory({ host }: TextModel) {
+function describeMemory({ host }: Writer) {
   const { built, plan } = host;
   return {
     weightBytes: host.model.memory().weightBytes,
@@ -61,74 +49,29 @@ function describeMemory({ host }: TextModel) {
   };
 }
 
-function describeTokenizer({ tokenizer }: TextModel) {
+function describeTokenizer({ tokenizer }: Writer) {
   if (tokenizer === undefined) return null;
   const { vocabSize, bosId = null, eosIds, padId = null, specialTokens } = tokenizer;
   return { vocabSize, bosId, eosIds, padId, specialTokens };
 }
 
-/** What the files hold. */
-function describeFiles(checkpoint: Checkpoint) {
-  const stored = [...checkpoint.tensors.values()].filter((t) => !checkpoint.absorbed.has(t.name));
-  return {
-    path: checkpoint.path,
-    kind: checkpoint.kind,
-    parameters: stored.reduce((n, t) => n + elements(t.shape), 0),
-    tensors: stored.length,
-    dtypes: tally(
-      stored,
-      (t) => t.dtype,
-      (t) => t.bytes,
-    ),
-  };
-}
-
-/** How the linears of a program multiply, one by one and counted. */
-function describeLinears(executable: Executable) {
-  const linears = executable
-    .profile()
-    .nodes.filter((n) => n.compute !== '')
-    .flatMap((n) => separateNames(n.name).map((name) => ({ name, compute: n.compute })));
-  return { compute: counts(linears, (n) => n.compute), linears };
-}
-
-/** Everything about an encoder or a model of speech as plain data. */
-function describeOther(opened: OpenedOther) {
-  const { checkpoint, built, model, executable } = opened;
-  const weights = built.kind === 'seq2seq' ? built.decoder.builder.weights : built.builder.weights;
-  return {
-    ...describeFiles(checkpoint),
-    architecture: built.config.architectures[0] ?? built.architecture.classes[0]!,
-    modelType: built.architecture.modelType,
-    layers: built.kind === 'seq2seq' ? built.decoder.layers : built.layers,
-    vocabSize: built.vocabSize,
-    task: taskOf(built),
-    takes: takes(opened),
-    labels: built.kind === 'encoder' && taskOf(built) === 'classify' ? built.builder.labels : [],
-    device: model.device,
-    matrices: weights.matrices,
-    ...describeLinears(executable),
-    memory: { weightBytes: model.memory().weightBytes },
-    tokenizer: hasTokenizer(checkpoint.folder),
-  };
-}
-
 /** Everything about an opened model as plain data. */
-function describe(model: TextModel) {
-  const { checkpoint, host, tokenizer, defaults } = model;
+async function describe(model: Writer) {
+  const { checkpoint, host, tokenizer, defaults, whole } = model;
   const { built } = host;
+  const linears = linearsOf(host.step);
   const template = tokenizer?.chatTemplates[0];
   const { other, ...named } = defaults;
   return {
-    ...describeFiles(checkpoint),
-    architecture: built.architecture.classes[0]!,
-    modelType: built.architecture.modelType,
+    ...describeFiles(checkpoint, built),
     layers: built.layers,
     vocabSize: built.vocabSize,
     maxPositions: built.maxPositions,
+    encoder: whole === undefined ? null : await describeReader(host, whole),
     device: host.model.device,
     matrices: built.builder.weights.matrices,
-    ...describeLinears(host.step),
+    compute: counts(linears, (n) => n.compute),
+    linears,
     memory: describeMemory(model),
     cacheGroups: built.groups.map((g) => ({
       name: g.name,
@@ -156,58 +99,90 @@ function packedTypes(matrices: Description['matrices']): [string, string][] {
   return [['packed as', types.join('; ')], ...list];
 }
 
-type Description = ReturnType<typeof describe>;
+type Description = Awaited<ReturnType<typeof describe>>;
 
 function tensorRows(tensors: Iterable<TensorEntry>): { name: string; dtype: string; shape: readonly number[] }[] {
   return Array.from(tensors, ({ name, dtype, shape }) => ({ name, dtype, shape }));
 }
 
-/** A checkpoint for what its class is made for. */
-async function open(path: string, options: LoadOptions): Promise<TextModel | OpenedOther> {
-  const checkpoint = await openCheckpoint(await resolveModel(path, { ...options.hub, signal: options.signal! }));
-  const sentence = checkpoint.folder === undefined ? undefined : await readSentenceFolder(checkpoint.folder);
-  const encoder = sentence && { head: 'base' as const, sentence: sentence.plan };
-  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType, encoder);
-  if (!isOther(built)) return load(checkpoint.path, options);
-  return openOther(checkpoint, built, sentence?.maxLength, options);
+/** A Whisper on a device: nothing of it is said by its tokenizer, which may be missing. */
+interface OpenedSpeech {
+  readonly host: DecoderHost;
+  readonly writer: Writer;
+  dispose(): Promise<void>;
+}
+
+async function open(path: string, options: LoadOptions): Promise<TextModel | OpenedSpeech | OpenedEncoder> {
+  const { resolveModel } = await import('../hub/index.js');
+  const { openCheckpoint } = await import('../weights/checkpoint.js');
+  const { buildModel } = await import('../engine/build.js');
+  const { checkOptions, load } = await import('../tasks/load.js');
+  checkOptions(options);
+  const { signal } = options;
+  const folder = await resolveModel(path, { ...options.hub, ...(signal === undefined ? {} : { signal }) });
+  const checkpoint = await openCheckpoint(folder);
+  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType);
+  if (built.kind === 'encoder' || built.kind === 'audio') {
+    refuseCache(options, built.architecture.classes[0]!);
+    return openEncoder(checkpoint, built, options);
+  }
+  if (built.kind === 'decoder' || built.builder.encoder.spectrogram === undefined) return load(folder, options);
+  const { DecoderHost } = await import('../engine/host.js');
+  const host = await DecoderHost.open(built.decoder, options, built);
+  const { readGenerationConfig } = await import('../weights/generation_config.js');
+  try {
+    const defaults = readGenerationConfig(checkpoint, built.config, built.vocabSize);
+    const writer = { checkpoint, host, tokenizer: undefined, defaults, eosIds: defaults.eosTokenIds, whole: built };
+    return { host, writer, dispose: () => host.dispose() };
+  } catch (error) {
+    await host.dispose();
+    throw error;
+  }
+}
+
+function refuseCache(options: LoadOptions, found: string): void {
+  for (const name of ['kvType', 'maxContext', 'kvMemory'] as const)
+    if (options[name] !== undefined)
+      throw new OptionError(`${name} has no meaning for ${found}`, { name, expected: 'nothing', found: options[name] });
 }
 
 async function inspect(path: string, values: InspectValues, context: Context): Promise<void> {
   const model = await openModel(values, context, (options) => open(path, options));
   try {
-    if ('executable' in model) {
-      const found = describeOther(model);
-      await show(model.checkpoint, values, found, () => otherSummary(found));
+    const [found, rows, checkpoint] = await describeAny(model);
+    const tensors = values.tensors === true ? tensorRows(checkpoint.tensors.values()) : [];
+    if (values.json === true) {
+      await print(
+        `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
+      );
       return;
     }
-    // After a step, so that the arena has grown.
-    const generationProblem = await problemOf(model);
-    const found = { ...describe(model), generationProblem };
-    await show(model.checkpoint, values, found, () => summary(found, generationProblem));
+    await print(table(rows));
+    if (tensors.length === 0) return;
+    const width = Math.max(...tensors.map((t) => t.name.length));
+    await print(
+      `\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`,
+    );
   } finally {
     await model.dispose();
   }
 }
 
-async function show(
-  checkpoint: Checkpoint,
-  values: InspectValues,
-  found: object,
-  rows: () => [string, string][],
-): Promise<void> {
-  const tensors = values.tensors === true ? tensorRows(checkpoint.tensors.values()) : [];
-  if (values.json === true) {
-    await print(
-      `${JSON.stringify({ ...found, ...(values.tensors === true ? { tensorList: tensors } : {}) }, undefined, 2)}\n`,
-    );
-    return;
+/** As data, as lines, and the files. */
+async function describeAny(
+  model: TextModel | OpenedSpeech | OpenedEncoder,
+): Promise<[object, [string, string][], Checkpoint]> {
+  if ('executable' in model) {
+    const found = describeEncoder(model);
+    return [found, encoderRows(found), model.checkpoint];
   }
-  await print(table(rows()));
-  if (tensors.length === 0) return;
-  const width = Math.max(...tensors.map((t) => t.name.length));
-  await print(
-    `\n${tensors.map((t) => `${oneLine(t.name).padEnd(width)}  ${t.dtype.padEnd(5)} ${JSON.stringify(t.shape)}\n`).join('')}`,
-  );
+  const writer = 'writer' in model ? model.writer : model;
+  // After a step, so that the arena has grown.
+  const generationProblem = 'writer' in model ? null : await problemOf(model);
+  const found = { ...(await describe(writer)), generationProblem };
+  const speech = ['tokenizer', 'chat template'];
+  const rows = summary(found, generationProblem);
+  return [found, 'writer' in model ? rows.filter(([name]) => !speech.includes(name)) : rows, writer.checkpoint];
 }
 
 /** Why the checkpoint's defaults cannot be honoured, if so. */
@@ -220,34 +195,41 @@ async function problemOf(model: TextModel): Promise<string | null> {
   }
 }
 
-type Common = Pick<
-  Description,
-  'path' | 'kind' | 'parameters' | 'tensors' | 'dtypes' | 'matrices' | 'device' | 'compute'
->;
+const dtypeText = (dtypes: Description['dtypes']): string =>
+  Object.entries(dtypes)
+    .map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`)
+    .join('; ');
 
-/** The rows that every kind of model has, `architecture` after the first. */
-function commonRows(d: Common, architecture: string, weightBytes: number): [string, string][] {
-  const dtypes = Object.entries(d.dtypes).map(([name, t]) => `${name}: ${t.count} tensors, ${bytes(t.bytes)}`);
-  const compute = Object.entries(d.compute).map(([name, count]) => `${name}: ${count} linears`);
+const computeText = (compute: Description['compute']): string =>
+  Object.entries(compute)
+    .map(([name, count]) => `${name}: ${count} linears`)
+    .join('; ');
+
+function encoderRows(d: ReturnType<typeof describeEncoder>): [string, string][] {
+  const most = d.maxPositions === null ? '' : `, positions ${d.maxPositions}`;
+  const outputs = Object.entries(d.outputs).map(([name, dims]) => `${name} [${dims.join(', ')}]`);
   return [
     ['model', `${oneLine(d.path)} (${d.kind})`],
-    ['architecture', architecture],
+    ['architecture', `${oneLine(d.architecture)}, ${d.layers} layers, vocabulary ${d.vocabSize}${most}`],
+    ['reads', d.reads],
+    ['outputs', outputs.join('; ')],
     ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
-    ['dtypes', dtypes.join('; ')],
+    ['dtypes', dtypeText(d.dtypes)],
     ...packedTypes(d.matrices),
     ['device', d.device],
-    ['compute', compute.join('; ')],
-    ['weights', `${bytes(weightBytes)} packed`],
+    ['compute', computeText(d.compute)],
+    ['weights', `${bytes(d.memory.weightBytes)} packed`],
+    ['arena', `${bytes(d.memory.arenaBytes)} for the shortest input`],
   ];
 }
 
-function otherSummary(d: ReturnType<typeof describeOther>): [string, string][] {
+function readerRows(d: NonNullable<Description['encoder']>): [string, string][] {
+  const { cache: c } = d;
+  const what = d.reads === 'ids' ? `vocabulary ${d.vocabSize}` : `${d.bands} bands`;
   return [
-    ...commonRows(d, `${oneLine(d.architecture)}, ${d.layers} layers, vocabulary ${d.vocabSize}`, d.memory.weightBytes),
-    ['task', d.task],
-    ['takes', d.takes],
-    ...(d.labels.length === 0 ? [] : [['labels', oneLine(d.labels.join(', '))] as [string, string]]),
-    ['tokenizer', d.tokenizer ? 'in the folder' : 'none: inputs are ids'],
+    ['encoder', `${d.layers} layers, reads ${d.reads}, ${what}, at most ${d.maxSource} rows`],
+    ['encoder compute', computeText(d.compute)],
+    ['cross cache', `${c.layers} layers of ${c.kvHeads} x ${c.headDim}, ${bytes(c.bytes)} in ${c.blocks} blocks`],
   ];
 }
 
@@ -261,11 +243,15 @@ function summary(d: Description, problem: string | null): [string, string][] {
   const { memory: m, tokenizer: t, chatTemplate: c } = d;
   const special = (name: string, id: number | null): string => (id === null ? '' : `, ${name} ${id}`);
   return [
-    ...commonRows(
-      d,
-      `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`,
-      m.weightBytes,
-    ),
+    ['model', `${oneLine(d.path)} (${d.kind})`],
+    ['architecture', `${d.architecture}, ${d.layers} layers, vocabulary ${d.vocabSize}, positions ${d.maxPositions}`],
+    ['parameters', `${d.parameters.toLocaleString('en-US')} in ${d.tensors} tensors`],
+    ['dtypes', dtypeText(d.dtypes)],
+    ...packedTypes(d.matrices),
+    ['device', d.device],
+    ['compute', computeText(d.compute)],
+    ...(d.encoder === null ? [] : readerRows(d.encoder)),
+    ['weights', `${bytes(m.weightBytes)} packed`],
     [
       'KV cache',
       `${m.kvType}, ${bytes(m.kvBytesPerToken)} per token, ${bytes(m.kvBytes)} in ${m.kvBlocks} blocks, committed when used`,

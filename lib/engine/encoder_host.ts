@@ -1,11 +1,14 @@
-import { DisposedError } from '../errors.js';
+import { AbortError, DisposedError } from '../errors.js';
 import { lower } from '../graph/lower.js';
+import type { ValueChange } from '../graph/passes/change_values.js';
 import type { EncoderBuilder } from '../layers/encoder.js';
 import type { DeviceModel, Executable } from '../runtime/executable.js';
 import type { InputArray } from '../runtime/native.js';
 import type { BuiltEncoder } from './build.js';
 import { Lane } from './lane.js';
 import { type DeviceOptions, openDevice } from './open_device.js';
+import { fillChanges } from './probe_step.js';
+import { Probes } from './probes.js';
 import { ProgramCache } from './program_cache.js';
 import type { StepArrays } from './step_inputs.js';
 
@@ -87,6 +90,7 @@ export class EncoderHost {
   readonly #compute: string | undefined;
   readonly #lanes = new Map<string, Lane<EncoderSequence>>();
   readonly #shown: ProgramCache;
+  readonly #probes: Probes;
   readonly #main: { readonly name: string; readonly executable: Executable };
   #disposed = false;
 
@@ -101,6 +105,7 @@ export class EncoderHost {
     this.#main = main;
     this.#compute = options.compute;
     this.#shown = new ProgramCache(model);
+    this.#probes = new Probes(built.builder.graph);
     this.stepRows = options.stepRows ?? 1024;
   }
 
@@ -121,18 +126,42 @@ export class EncoderHost {
     return this.#lane(outputs).add(sequence, signal);
   }
 
-  /** One text by itself, with any outputs of the graph, attention maps too; `more`: dims and inputs that they need. */
+  /** As `run`, with what is added or multiplied on the way, by the names of ProbeSpec: such a text runs by itself. */
+  async runChanged(
+    outputs: readonly string[],
+    sequence: EncoderSequence,
+    changes: ReadonlyMap<string, Float32Array>,
+    signal?: AbortSignal,
+  ): Promise<EncoderResult> {
+    const stopped = (): void => {
+      if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
+    };
+    stopped();
+    const made = await this.alone(outputs, sequence, undefined, changes);
+    stopped();
+    return made as EncoderResult;
+  }
+
+  /**
+   * One text by itself, with any outputs of the graph, attention maps too; `more`: dims and inputs that they need; `changes`: as
+   * for `runChanged`.
+   */
   async alone(
     outputs: readonly string[],
     sequence: EncoderSequence,
     more?: StepArrays,
+    changes: ReadonlyMap<string, Float32Array> = new Map(),
   ): Promise<Readonly<Record<string, Float32Array | Int32Array>>> {
     const { builder } = this.built;
     // A value with two names (last_hidden_state, the last of hidden_states) is given once.
     const names = new Map(outputs.map((name) => [builder.graph.outputs.get(name), name]));
     const once = [...names.values()];
-    const program = this.#shown.get(once.join(' '), () => encoderProgram(this.built, once, this.#compute));
+    const changed = [...changes.keys()].sort();
+    const program = this.#shown.get([...once, ...changed.map((c) => `~${c}`)].join(' '), () =>
+      encoderProgram(this.built, once, this.#compute, [], this.#probes.changes(changed)),
+    );
     const { dims, inputs } = packEncoderStep(builder, [sequence]);
+    if (changed.length > 0) fillChanges({ dims, inputs }, changes);
     const sizes = { ...dims, keys: sequence.ids.length, ...more?.dims };
     const { outputs: made } = await program.run(sizes, { ...inputs, ...more?.inputs });
     const given = (name: string) => made[names.get(builder.graph.outputs.get(name))!]!;
@@ -187,17 +216,19 @@ export class EncoderHost {
   }
 }
 
-/** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has. */
+/** The program that gives these outputs; `optional`: inputs that it keeps besides those it always has; `changes`: of its values. */
 export function encoderProgram(
   built: BuiltEncoder,
   outputs: readonly string[],
   compute?: string,
   optional: readonly string[] = [],
+  changes: readonly ValueChange[] = [],
 ): ReturnType<typeof lower> {
   return lower(built.builder.graph, {
     name: 'encode',
     outputs,
     optional,
+    changes,
     ...(compute === undefined ? {} : { compute }),
   });
 }

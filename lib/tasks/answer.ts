@@ -51,7 +51,7 @@ export class AnswerModel extends PairModel {
         throw new InputError(`the ${name} must be a text`, { name, expected: 'a text that is not empty', found: text });
     const { top = 1, maxTokens = 15, overlap = 128 } = options;
     const windows = await this.#windows(question, context, overlap);
-    const found = await Promise.all(windows.map((w) => this.run(w, signal)));
+    const found = await Promise.all(windows.map((w) => this.run(w, { signal })));
     const answers = found.flatMap(({ start_logits: start, end_logits: end }, i) => {
       const { from, to, offsets } = windows[i]!;
       const [begins, ends] = [overContext(start!, from, to), overContext(end!, from, to)];

@@ -75,7 +75,7 @@ export class ClassifyModel extends PairModel {
 
   async #one(input: ClassifyInput, options: ClassifyOptions): Promise<ClassScore[]> {
     const encoded = await this.#encode(input, options);
-    const { logits } = await this.run(encoded, options.signal);
+    const { logits } = await this.run(encoded, options);
     const how = options.scores ?? this.#usual();
     const scores =
       how === 'softmax' ? softmax(logits!) : Float64Array.from(logits!, how === 'sigmoid' ? sigmoid : (x) => x);

@@ -51,7 +51,7 @@ export class EmbeddingModel extends EncoderModel {
     checkCall(options, ['prompt']);
     const before = this.#prompt(options.prompt);
     const encoded = await Promise.all(list.map((text) => this.encodeText(this.#whole(text, before), options.truncate)));
-    const found = await Promise.all(encoded.map((text) => this.run(text, options.signal)));
+    const found = await Promise.all(encoded.map((text) => this.run(text, options)));
     const data = new Float32Array(list.length * this.size);
     for (const [i, { sentence_embedding: vector }] of found.entries()) data.set(vector!, i * this.size);
     const truncated = encoded.flatMap((text, i) => (text.truncated ? [i] : []));

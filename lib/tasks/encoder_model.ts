@@ -1,10 +1,12 @@
 import type { EncoderHost, EncoderResult, EncoderSequence } from '../engine/encoder_host.js';
 import { TokenTable } from '../engine/token_table.js';
 import { ContextOverflowError, DisposedError, InputError, OptionError, UnsupportedError } from '../errors.js';
+import type { HeadMask, Steering } from '../generation/options.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject, checkSignal } from './arguments.js';
 import { checkEncoderTrace, type EncoderTrace, type EncoderTraceRequest, traceSequence } from './inspect_encoder.js';
+import { checkChanges } from './inspect_layers.js';
 import {
   embeddingOf,
   type Neighbour,
@@ -14,6 +16,7 @@ import {
   type TokenSpace,
   type TokenSum,
 } from './neighbours.js';
+import { changesOf } from './probe_options.js';
 import { checkIds } from './whole.js';
 
 /** A float result with its shape, row-major. */
@@ -28,6 +31,10 @@ export type Truncate = 'end' | 'error';
 export interface EncoderCallOptions {
   /** Default 'end'. */
   readonly truncate?: Truncate | undefined;
+  /** Vectors that are added to hidden states of every token; up to 64, at one layer they add up. */
+  readonly steer?: readonly Steering[] | undefined;
+  /** Heads whose results become zero, for every token. */
+  readonly maskHeads?: readonly HeadMask[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,12 +67,12 @@ export function checkTexts(texts: string | readonly string[], name: string): rea
 
 /** Names and kinds of a call's options; `more`: names of that call alone. */
 export function checkCall(options: EncoderCallOptions, more: readonly string[] = []): void {
-  checkObject('options', options, ['truncate', 'signal', ...more]);
+  checkObject('options', options, ['truncate', 'steer', 'maskHeads', 'signal', ...more]);
   const { truncate, signal } = options;
   if (truncate !== undefined && truncate !== 'end' && truncate !== 'error')
     throw new OptionError('bad truncate', { name: 'truncate', expected: "'end' or 'error'", found: truncate });
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new OptionError('bad signal', { name: 'signal', expected: 'an AbortSignal', found: signal });
+  checkChanges(options);
+  checkSignal(signal);
 }
 
 /** What the models of all tasks of an encoder share. Concurrent calls run together, and results do not depend on it. */
@@ -99,11 +106,11 @@ export class EncoderModel {
   /** What the model's class returns for your own ids, by Hugging Face's names, without the batch dimension. */
   async forward(
     input: EncoderInput,
-    options: { readonly signal?: AbortSignal } = {},
+    options: Omit<EncoderCallOptions, 'truncate'> = {},
   ): Promise<Record<string, FloatTensor>> {
-    checkObject('options', options, ['signal']);
-    checkSignal(options.signal);
-    const found = await this.run(this.#own(input), options.signal);
+    checkObject('options', options, ['steer', 'maskHeads', 'signal']);
+    checkCall(options);
+    const found = await this.run(this.#own(input), options);
     return Object.fromEntries(
       Object.entries(found).map(([name, data]) => {
         const [space, cols] = this.host.built.builder.graph.outputs.get(name)!.dims;
@@ -191,9 +198,12 @@ export class EncoderModel {
   }
 
   /** @internal */
-  protected run(sequence: EncoderSequence, signal: AbortSignal | undefined): Promise<EncoderResult> {
-    if (this.#disposed) return Promise.reject(new DisposedError('the model was disposed'));
-    return this.host.run(this.outputs, sequence, signal);
+  protected async run(sequence: EncoderSequence, options: EncoderCallOptions): Promise<EncoderResult> {
+    if (this.#disposed) throw new DisposedError('the model was disposed');
+    const { signal } = options;
+    const changes = changesOf(this.host.built.builder.graph, options);
+    if (changes.size === 0) return this.host.run(this.outputs, sequence, signal);
+    return this.host.runChanged(this.outputs, sequence, changes, signal);
   }
 
   /** @internal The tokenizer, or an error that says what to do without one. */

@@ -74,7 +74,7 @@ export class FillMaskModel extends EncoderModel {
     const { ids } = await this.readWhole(text);
     const mask = words.tokenToId(maskToken);
     const logitRows = [...ids.keys()].filter((i) => ids[i] === mask);
-    const { logits } = await this.run({ ids, logitRows }, options.signal);
+    const { logits } = await this.run({ ids, logitRows }, options);
     const vocab = logits!.length / logitRows.length;
     return logitRows.map((_, i) => {
       const row = logits!.subarray(i * vocab, (i + 1) * vocab);

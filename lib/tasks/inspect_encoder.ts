@@ -1,7 +1,9 @@
 import type { EncoderHost, EncoderSequence } from '../engine/encoder_host.js';
+import type { HeadMask, Steering } from '../generation/options.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { checkObject } from './arguments.js';
 import {
+  checkChanges,
   checkFlag,
   checkWanted,
   type Layers,
@@ -11,7 +13,7 @@ import {
   tokensOf,
   Wanted,
 } from './inspect_layers.js';
-import { headsOf } from './probe_options.js';
+import { changesOf, headsOf } from './probe_options.js';
 import type { TraceTensor } from './trace_inputs.js';
 
 /** What to record of a text that an encoder reads. */
@@ -24,6 +26,9 @@ export interface EncoderTraceRequest {
   readonly heads?: readonly number[] | undefined;
   /** What the model's class returns; default true. */
   readonly outputs?: boolean | undefined;
+  /** As for the task's requests: what is recorded is what happens under these changes. */
+  readonly steer?: readonly Steering[] | undefined;
+  readonly maskHeads?: readonly HeadMask[] | undefined;
 }
 
 export interface EncoderTrace extends TracedText {
@@ -33,7 +38,8 @@ export interface EncoderTrace extends TracedText {
 
 /** Throws an OptionError unless the request is one. */
 export function checkEncoderTrace(request: EncoderTraceRequest): void {
-  checkObject('request', request, ['attentions', 'hiddenStates', 'heads', 'outputs']);
+  checkObject('request', request, ['attentions', 'hiddenStates', 'heads', 'outputs', 'steer', 'maskHeads']);
+  checkChanges(request);
   checkFlag('outputs', request.outputs);
 }
 
@@ -54,7 +60,8 @@ export async function traceSequence(
   const heads = headsOf(wanted.maps, 'heads', request.heads);
   const own = request.outputs === false ? [] : results;
   checkWanted(own.length + wanted.outputs.length);
-  const made = (await host.alone([...own, ...wanted.outputs], sequence)) as Record<string, Float32Array>;
+  const names = [...own, ...wanted.outputs];
+  const made = await host.runChanged(names, sequence, changesOf(graph, request));
   const n = sequence.ids.length;
   const result = (name: string): TraceTensor => {
     const [space, cols] = graph.outputs.get(name)!.dims;

@@ -107,12 +107,17 @@ export const mapsTensor =
 
 export const traceNames = ['attentions', 'hiddenStates', 'heads', 'logits', 'steer', 'maskHeads'] as const;
 
+/** Values of `steer` and `maskHeads`, whatever the model. Throws OptionError. */
+export function checkChanges(request: Pick<TraceRequest, 'steer' | 'maskHeads'>): void {
+  for (const name of ['steer', 'maskHeads'] as const)
+    if (request[name] !== undefined) generateRules[name](request[name], name);
+}
+
 /** Names and kinds of a request's options. Throws OptionError. */
 export function checkTraceRequest(request: TraceRequest, known: readonly string[]): void {
   checkObject('request', request, known);
   checkFlag('logits', request.logits);
-  for (const name of ['steer', 'maskHeads'] as const)
-    if (request[name] !== undefined) generateRules[name](request[name], name);
+  checkChanges(request);
 }
 
 /** Throws an OptionError where nothing is to be recorded. */

@@ -111,6 +111,17 @@ function signatureOf(changes: ReadonlyMap<string, Float32Array>): string {
   return hash.digest('hex');
 }
 
+/** What a request adds or multiplies on the way, by the names of ProbeSpec. Throws OptionError. */
+export function changesOf(
+  graph: Graph,
+  { steer, maskHeads }: Pick<GenerateOptions, 'steer' | 'maskHeads'>,
+): Map<string, Float32Array> {
+  const changes = new Map<string, Float32Array>();
+  steered(graph, steer ?? [], changes);
+  masked(graph, maskHeads ?? [], changes);
+  return changes;
+}
+
 /**
  * What a request sees and changes of the inside, its values checked by the table of options before; undefined: nothing. Throws
  * OptionError where layers, heads or sizes are not the model's.
@@ -121,9 +132,7 @@ export function resolveProbe(
 ): ResolvedProbe | undefined {
   const { graph } = built.builder;
   const trace = options.trace === undefined ? undefined : resolveTrace(graph, options.trace);
-  const changes = new Map<string, Float32Array>();
-  steered(graph, options.steer ?? [], changes);
-  masked(graph, options.maskHeads ?? [], changes);
+  const changes = changesOf(graph, options);
   if (trace === undefined && changes.size === 0) return undefined;
   return { trace, changes, signature: signatureOf(changes) };
 }

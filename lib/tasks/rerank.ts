@@ -42,7 +42,7 @@ export class RerankModel extends PairModel {
     if (top !== undefined && (!Number.isInteger(top) || top < 1))
       throw new OptionError('bad top', { name: 'top', expected: 'an integer from 1', found: top });
     const pairs = await Promise.all(list.map((text) => this.encodePair(query, text, options, 'second')));
-    const found = await Promise.all(pairs.map((pair) => this.run(pair, options.signal)));
+    const found = await Promise.all(pairs.map((pair) => this.run(pair, options)));
     return found
       .map(({ logits }, index) => ({ index, score: this.#score(logits![0]!), logit: logits![0]! }))
       .sort((a, b) => b.logit - a.logit || a.index - b.index)

@@ -117,7 +117,7 @@ export class TokensModel extends EncoderModel {
     const places = await this.places(encoded.ids.length, options.truncate);
     const keep = (x: Int32Array): Int32Array => Int32Array.from(places, (i) => x[i]!);
     const types = this.host.built.builder.segments === undefined ? undefined : keep(encoded.typeIds);
-    const { logits } = await this.run({ ids: keep(encoded.ids), tokenTypes: types }, options.signal);
+    const { logits } = await this.run({ ids: keep(encoded.ids), tokenTypes: types }, options);
     const count = this.labels.length;
     const tokens = places.flatMap((place, i): ScoredToken[] => {
       if (encoded.sequence[place] !== 0) return [];
