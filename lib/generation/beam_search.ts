@@ -75,7 +75,7 @@ class Group {
   constructor(prompt: readonly number[], options: BeamOptions) {
     this.#options = options;
     this.#beams = options.beams / (options.groups ?? 1);
-    this.#running = [{ ids: prompt, score: 0, logProbs: [] }];
+    this.#running = [{ ids: [...prompt], score: 0, logProbs: [] }];
   }
 
   get running(): readonly Beam[] {
@@ -97,7 +97,7 @@ class Group {
       this.#beams,
     );
     this.#finish(candidates, length);
-    this.#running = next.map((c) => ({ ...this.#after(c), score: c.score }));
+    this.#running = this.#inherit(next);
     this.#improvable = this.#improvable && this.#canImprove(length);
     const full = this.#options.earlyStopping === true && this.#full;
     this.#over = !this.#improvable || full || candidates.every((c) => c.ends);
@@ -131,6 +131,18 @@ class Group {
   #after({ parent, id, logProb }: Candidate): Pick<Beam, 'ids' | 'logProbs'> {
     const { ids, logProbs } = this.#running[parent]!;
     return { ids: (ids as number[]).concat(id), logProbs: (logProbs as number[]).concat(logProb) };
+  }
+
+  /** The last heir of a beam takes its lists and makes them longer, those before it have copied them. */
+  #inherit(next: readonly Candidate[]): Beam[] {
+    const last = new Map(next.map(({ parent }, i) => [parent, i]));
+    return next.map((c, i) => {
+      if (last.get(c.parent) !== i) return { ...this.#after(c), score: c.score };
+      const { ids, logProbs } = this.#running[c.parent]!;
+      (ids as number[]).push(c.id);
+      (logProbs as number[]).push(c.logProb);
+      return { ids, logProbs, score: c.score };
+    });
   }
 
   /** Candidates among the best `beams` that ended join the finished, of which the best stay. */
@@ -182,7 +194,7 @@ export class BeamSearch {
     this.#groups = Array.from({ length: options.groups ?? 1 }, () => new Group(prompt, options));
   }
 
-  /** Beams that want candidates next: the prompt at first, then as many as asked for; none when the search is over. */
+  /** Beams that want candidates next: the prompt at first, then as many as asked for; none when the search is over. `step` makes their lists longer. */
   get running(): readonly Beam[] {
     return this.#begun ? this.#groups.flatMap((g) => g.running) : this.#groups[0]!.running;
   }

@@ -99,3 +99,50 @@ describe('beam search', () => {
     expect(new Set(first.running.map((b) => b.ids[2])).size).toBe(first.running.length);
   });
 });
+
+it('heirs of one beam have lists of their own, and a finished sequence and the prompt stay as they are', () => {
+  const prompt = [7];
+  const search = new BeamSearch(prompt, {
+    ...{ beams: 2, promptLength: 1, maxLength: 9, eosIds: [0], lengthPenalty: 1, earlyStopping: false },
+  });
+  const step = (...of: readonly (readonly [number[], number[]])[]): readonly number[] =>
+    search.step(of.map(([ids, logProbs]) => ({ ids, logProbs })));
+  step([
+    [1, 2, 3, 4],
+    [-1, -2, -9, -9],
+  ]);
+  // Both go on from the first beam; the end after it is the best of all.
+  expect(
+    step(
+      [
+        [0, 5, 6, 4],
+        [-0.5, -0.75, -0.875, -9],
+      ],
+      [
+        [5, 6, 4, 3],
+        [-90, -90, -90, -90],
+      ],
+    ),
+  ).toEqual([0, 0]);
+  expect(search.running.map((b) => b.ids)).toEqual([
+    [7, 1, 5],
+    [7, 1, 6],
+  ]);
+  expect(search.running.map((b) => b.logProbs)).toEqual([
+    [-1, -0.75],
+    [-1, -0.875],
+  ]);
+  expect(search.finished.map((b) => b.ids)).toEqual([[7, 1, 0]]);
+  step(
+    [
+      [8, 9, 4, 3],
+      [-0.5, -80, -80, -80],
+    ],
+    [
+      [8, 9, 4, 3],
+      [-0.5, -80, -80, -80],
+    ],
+  );
+  expect(search.finished.map((b) => b.ids)).toEqual([[7, 1, 0]]);
+  expect(prompt).toEqual([7]);
+});
