@@ -19,6 +19,7 @@ import { colour, note, print } from './output.js';
 interface RunValues extends LoadValues, SamplingValues {
   readonly prompt?: string;
   readonly n?: number;
+  readonly numBeams?: number;
   readonly logprobs?: number;
   readonly echo?: boolean;
   readonly json?: boolean;
@@ -38,6 +39,7 @@ export function define(command: Command, context: Context): void {
     .option('-p, --prompt <text>', 'the prompt; the only argument is then the model');
   addSamplingOptions(command)
     .option('--n <count>', 'that many continuations, one after another', integerOf)
+    .option('--num-beams <n>', 'beam search with n beams, written when it has ended', integerOf)
     .option('--logprobs <k>', 'log-probabilities with k alternatives, on standard error', integerOf)
     .option('--echo', 'the prompt is part of the output')
     .option('--json', 'one JSON document instead of the text')
@@ -96,6 +98,7 @@ async function run(
   const options: GenerateOptions = {
     ...samplingOptions(values),
     ...(values.n === undefined ? {} : { n: values.n }),
+    ...(values.numBeams === undefined ? {} : { numBeams: values.numBeams }),
     ...(values.logprobs === undefined ? {} : { logprobs: values.logprobs }),
     ...(values.echo === undefined ? {} : { echo: values.echo }),
     signal: context.signal,

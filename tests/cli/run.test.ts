@@ -59,6 +59,18 @@ describe('verdant run', () => {
     expect(lines.at(-1)).toMatch(/^\d+ \+ 5 tokens, .* tokens\/s, .* seed \d+, length$/);
   });
 
+  it('searches with beams', async () => {
+    const all = ['run', tiny, 'The mole dug', '--greedy', '--max-tokens', '8', '--num-beams', '3', '--n', '2', '--json'];
+    const { completions } = JSON.parse((await verdant(all)).stdout) as { completions: { text: string }[] };
+    const texts = completions.map((c) => c.text);
+    expect(new Set(texts).size).toBe(2);
+    const best = await verdant(all.slice(0, 8));
+    expect(best.stdout.trimEnd()).toBe(texts[0]!.trimEnd());
+    const bad = await verdant(['run', tiny, 'x', '--num-beams', '0']);
+    expect(bad.code).not.toBe(0);
+    expect(bad.stderr).toMatch(/beams/i);
+  });
+
   it('gives several continuations, and heeds stop texts, echo and penalties', async () => {
     // The stop text is taken from what the model says, so that another training run changes nothing here.
     const whole = (await verdant(['run', tiny, 'The mole dug', '--greedy', '--max-tokens', '12'])).stdout;
