@@ -45,7 +45,7 @@ export interface Transcription {
 export interface CtcOptions {
   /**
    * Texts that are kept while searching: the likeliest by the sum of its alignments is taken. Default 1: the likeliest
-   * token of each frame.
+   * token of each frame; at most 256, so that one frame does not hold the event loop.
    */
   readonly beams?: number | undefined;
   /** Audio longer than this is heard in overlapping chunks; 0: never. Default 30. */

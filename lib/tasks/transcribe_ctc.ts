@@ -205,7 +205,7 @@ export class CtcModel implements SpeechModel {
     const must = (name: string, found: unknown, good: boolean, expected: string): void => {
       if (!good) throw new OptionError(`bad ${name}`, { name, expected, found });
     };
-    must('beams', beams, Number.isInteger(beams) && beams >= 1 && beams <= 1024, 'an integer from 1 to 1024');
+    must('beams', beams, Number.isInteger(beams) && beams >= 1 && beams <= 256, 'an integer from 1 to 256');
     must('signal', signal, signal === undefined || signal instanceof AbortSignal, 'an AbortSignal');
     const { samples: field, stride: frame } = this.#field;
     const whole = (seconds: number): number => Math.round((seconds * this.sampleRate) / frame) * frame;
