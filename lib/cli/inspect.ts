@@ -121,7 +121,11 @@ async function open(path: string, options: LoadOptions): Promise<TextModel | Ope
   const { signal } = options;
   const folder = await resolveModel(path, { ...options.hub, ...(signal === undefined ? {} : { signal }) });
   const checkpoint = await openCheckpoint(folder);
-  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType);
+  const { readSentenceFolder } = await import('../weights/sentence_transformers.js');
+  // A sentence-transformers folder has no head but its own, whatever class its config names.
+  const sentence = checkpoint.folder === undefined ? undefined : await readSentenceFolder(checkpoint.folder);
+  const encoder = sentence && { head: 'base' as const, sentence: sentence.plan };
+  const built = buildModel(checkpoint, undefined, options.quantize, options.kvType, encoder);
   if (built.kind === 'encoder' || built.kind === 'audio') {
     refuseCache(options, built.architecture.classes[0]!);
     return openEncoder(checkpoint, built, options);
