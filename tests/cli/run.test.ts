@@ -60,7 +60,19 @@ describe('verdant run', () => {
   });
 
   it('searches with beams', async () => {
-    const all = ['run', tiny, 'The mole dug', '--greedy', '--max-tokens', '8', '--num-beams', '3', '--n', '2', '--json'];
+    const all = [
+      'run',
+      tiny,
+      'The mole dug',
+      '--greedy',
+      '--max-tokens',
+      '8',
+      '--num-beams',
+      '3',
+      '--n',
+      '2',
+      '--json',
+    ];
     const { completions } = JSON.parse((await verdant(all)).stdout) as { completions: { text: string }[] };
     const texts = completions.map((c) => c.text);
     expect(new Set(texts).size).toBe(2);
