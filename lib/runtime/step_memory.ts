@@ -28,12 +28,15 @@ export function stepBytes(program: Program, dims: Sizes): number {
 }
 
 /**
- * Throws an OutOfMemoryError where a step needs more than is free: memory that is asked for and not there would end the
- * process, not the call.
+ * Throws an OutOfMemoryError where more bytes are needed than there are: memory that is asked for and not there would end
+ * the process, not the call.
  */
+export function checkFree(needed: number, found: number, message: string, facts: ErrorFacts): void {
+  if (needed > found)
+    throw new OutOfMemoryError(message, { ...facts, expected: `${needed} bytes`, found: `${found} bytes` });
+}
+
+/** Throws an OutOfMemoryError where a step needs more than is free. */
 export function checkStepMemory(executable: Executable, dims: Sizes, message: string, facts: ErrorFacts): void {
-  const needed = stepBytes(executable.program, dims);
-  const found = freemem() + executable.profile().arenaBytes;
-  if (!(needed > found)) return;
-  throw new OutOfMemoryError(message, { ...facts, expected: `${needed} bytes`, found: `${found} bytes` });
+  checkFree(stepBytes(executable.program, dims), freemem() + executable.profile().arenaBytes, message, facts);
 }

@@ -2,8 +2,9 @@ import { freemem } from 'node:os';
 import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { SourceIds, SourceText } from '../engine/encode_texts.js';
 import type { DecoderHost } from '../engine/host.js';
-import { ContextOverflowError, OutOfMemoryError } from '../errors.js';
+import { ContextOverflowError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
+import { checkFree } from '../runtime/step_memory.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import {
   checkTraceRequest,
@@ -58,16 +59,6 @@ function bytesOf(graph: Graph, outputs: readonly string[], rows: number, sourceR
   return outputs.reduce((sum, name) => sum + 4 * floats(name), 0);
 }
 
-/** Memory that is asked for and not there would end the process, not the call. */
-function checkRoom(expected: number): void {
-  const found = freemem();
-  if (expected <= found) return;
-  throw new OutOfMemoryError('the trace is larger than memory', {
-    ...{ name: 'request', expected: `${expected} bytes`, found: `${found} bytes` },
-    hint: 'Ask for fewer layers at a time',
-  });
-}
-
 /** Records what `request` names of an encoder-decoder that reads `read` and has written `target`. */
 export async function traceTexts(
   host: DecoderHost,
@@ -96,7 +87,9 @@ export async function traceTexts(
   const { steer, maskHeads } = request;
   const changes = resolveProbe({ steer, maskHeads }, host.built)?.changes;
   const [n, m] = [target.length, source.length];
-  checkRoom(bytesOf(decoder.graph, outputs, n, m) + bytesOf(encoder.graph, heard.outputs, m, m));
+  const needed = bytesOf(decoder.graph, outputs, n, m) + bytesOf(encoder.graph, heard.outputs, m, m);
+  const hint = 'Ask for fewer layers at a time';
+  checkFree(needed, freemem(), 'the trace is larger than memory', { name: 'request', hint });
   const text = await leaseText(host, read);
   try {
     const seen = await host.reader!.show(text, heard.outputs);

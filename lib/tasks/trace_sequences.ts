@@ -2,11 +2,12 @@ import { type BuiltDecoder, type BuiltSeq2Seq, buildText } from '../engine/build
 import type { SourceIds } from '../engine/encode_texts.js';
 import { encoderPositions } from '../engine/encoder_host.js';
 import { DecoderHost } from '../engine/host.js';
-import type { FinishReason, GenerationRequest, SampledToken, Sink } from '../engine/sequence.js';
+import type { FinishReason, GenerationRequest, SampledToken } from '../engine/sequence.js';
 import { ContextOverflowError, InputError, OptionError, UnsupportedError } from '../errors.js';
 import { type ResolvedOptions, resolveOptions } from '../generation/options.js';
 import { type GenerationDefaults, readGenerationConfig } from '../weights/generation_config.js';
 import type { Checkpoint } from '../weights/types.js';
+import { EndedSink } from './ended_sink.js';
 import { decoderStart } from './seq2seq_start.js';
 import type { TraceInputs, TraceOptions } from './trace.js';
 import { readTraceRows } from './trace_inputs.js';
@@ -68,34 +69,19 @@ function greedyDefaults(defaults: GenerationDefaults): GenerationDefaults {
   return { ...defaults, ...drawn, ...unused };
 }
 
-class Collector implements Sink {
+class Collector extends EndedSink {
   readonly ids: number[] = [];
   /** Of the best beam. */
   score: number | undefined;
-  readonly done: Promise<void>;
-  #resolve!: () => void;
-  #reject!: (error: unknown) => void;
-
-  constructor() {
-    this.done = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    this.done.catch(() => undefined);
-  }
 
   token(_index: number, token: SampledToken): boolean {
     this.ids.push(token.id);
     return false;
   }
 
-  finish(_index: number, _reason: FinishReason, score?: number): void {
+  override finish(index: number, reason: FinishReason, score?: number): void {
     this.score = score;
-    this.#resolve();
-  }
-
-  fail(error: unknown): void {
-    this.#reject(error);
+    super.finish(index, reason);
   }
 }
 

@@ -4,12 +4,12 @@ import { AbortError, DisposedError, InputError, NumericError, OptionError } from
 import { CtcBeamSearch, CtcGreedy } from '../generation/ctc.js';
 import { receptiveField } from '../layers/audio.js';
 import { type CtcVocab, renderCtc } from '../text/ctc_vocab.js';
+import { Pacer } from '../weights/files.js';
 import type { Checkpoint } from '../weights/types.js';
 import { checkObject } from './arguments.js';
 import { fewAtOnce } from './few_at_once.js';
 import { type AudioTrace, type AudioTraceRequest, checkAudioTrace, traceClip } from './inspect_audio.js';
 import type { CtcOptions, SpeechModel, Transcription } from './speech.js';
-import { Turn } from './turn.js';
 
 /** How the waveform is prepared: preprocessor_config.json. */
 export interface AudioPreparation {
@@ -25,12 +25,12 @@ const atOnce = 16;
 
 /** (x − mean) / √(variance + 1e-7), as Wav2Vec2FeatureExtractor does it. */
 async function normalized(x: Float32Array): Promise<Float32Array> {
-  const turn = new Turn();
+  const pacer = new Pacer();
   const sum = async (of: (v: number) => number): Promise<number> => {
     let total = 0;
     for (let i = 0; i < x.length; ) {
       for (const end = Math.min(x.length, i + 65_536); i < end; i++) total += of(x[i]!);
-      await turn.next();
+      await pacer.turn();
     }
     return total;
   };
@@ -40,7 +40,7 @@ async function normalized(x: Float32Array): Promise<Float32Array> {
   const y = new Float32Array(x.length);
   for (let i = 0; i < x.length; ) {
     for (const end = Math.min(x.length, i + 65_536); i < end; i++) y[i] = (x[i]! - mean) * scale;
-    await turn.next();
+    await pacer.turn();
   }
   return y;
 }
@@ -131,12 +131,12 @@ export class CtcModel implements SpeechModel {
     const { vocabSize: vocab } = this.host.built;
     const { blank } = this.vocab;
     const decoder = beams === 1 ? new CtcGreedy(vocab, blank) : new CtcBeamSearch({ vocab, blank, beams, candidates });
-    const turn = new Turn();
+    const pacer = new Pacer();
     for await (const { probabilities, from, to } of this.#heard(samples, plan, signal)) {
       for (let t = from; t < to; t++) {
         if (Number.isNaN(probabilities[t * vocab])) throw new NumericError('the logits of a frame are NaN');
         decoder.push(probabilities.subarray(t * vocab, (t + 1) * vocab));
-        await turn.next();
+        await pacer.turn();
         if (signal?.aborted === true) throw new AbortError(undefined, { cause: signal.reason });
         if (this.#disposed) throw new DisposedError('the model was disposed');
       }

@@ -1,5 +1,5 @@
 import type { StepTrace } from '../engine/probe_step.js';
-import { Turn } from './turn.js';
+import { Pacer } from '../weights/files.js';
 
 /** A head of the decoder's attention to the audio that follows what is said: layer, head. */
 export type AlignmentHead = readonly [layer: number, head: number];
@@ -29,12 +29,12 @@ export function addRows(
 }
 
 /** (x − mean) / deviation of each place over all rows; zero where all rows are alike. In place. */
-async function standardize(rows: readonly Float32Array[], places: number, turn: Turn): Promise<void> {
+async function standardize(rows: readonly Float32Array[], places: number, pacer: Pacer): Promise<void> {
   const [mean, deviation] = [new Float64Array(places), new Float64Array(places)];
   const each = async (act: (row: Float32Array) => void): Promise<void> => {
     for (const row of rows) {
       act(row);
-      await turn.next();
+      await pacer.turn();
     }
   };
   await each((row) => {
@@ -74,7 +74,7 @@ function medians(row: Float32Array, width: number): Float32Array {
 }
 
 /** The cheapest way through costs −similarity (rows, places): the place where each row begins (dynamic time warping). */
-async function warp(similarity: readonly Float32Array[], places: number, turn: Turn): Promise<number[]> {
+async function warp(similarity: readonly Float32Array[], places: number, pacer: Pacer): Promise<number[]> {
   const [diagonal, up, left] = [0, 1, 2];
   const rows = similarity.length;
   const steps = similarity.map(() => new Uint8Array(places));
@@ -93,7 +93,7 @@ async function warp(similarity: readonly Float32Array[], places: number, turn: T
       steppedAs[j - 1] = step;
     }
     before = cost;
-    await turn.next();
+    await pacer.turn();
   }
   const begins = new Array<number>(rows).fill(0);
   for (let [i, j] = [rows - 1, places - 1]; i >= 0; ) {
@@ -115,21 +115,21 @@ export async function alignRows(
   places: number,
   width: number,
 ): Promise<number[]> {
-  const turn = new Turn();
+  const pacer = new Pacer();
   const count = maps[0]!.length;
   if (count === 0) return [];
   const columns = Math.min(places, maps[0]![0]!.length);
   const sum = Array.from({ length: count }, () => new Float32Array(columns));
   for (const head of maps) {
     const rows = head.map((row) => row.slice(0, columns));
-    await turn.next();
-    await standardize(rows, columns, turn);
+    await pacer.turn();
+    await standardize(rows, columns, pacer);
     for (const [r, row] of rows.entries()) {
       const smooth = medians(row, width);
       const total = sum[r]!;
       for (let p = 0; p < columns; p++) total[p]! += smooth[p]! / maps.length;
-      await turn.next();
+      await pacer.turn();
     }
   }
-  return warp(sum, columns, turn);
+  return warp(sum, columns, pacer);
 }

@@ -63,12 +63,8 @@ function alignmentHeads(found: unknown, file: string): AlignmentHead[] | undefin
   throw new ConfigError(`bad ${name}`, { file, name, expected: 'pairs of a layer and a head', found });
 }
 
-/** Reads it as transformers does; older checkpoints without lang_to_id know no languages. Throws ConfigError. */
-export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): WhisperConfig {
-  const { config, vocabSize } = built;
-  const defaults = readGenerationConfig(checkpoint, config, vocabSize);
-  const raw = defaults.other;
-  const file = checkpoint.configFile;
+/** Readers of single fields. They throw ConfigError. */
+function fieldsOf(raw: Readonly<Record<string, unknown>>, file: string, vocabSize: number) {
   const id = (name: string, found: unknown, most = vocabSize - 1): number => {
     if (typeof found === 'number' && Number.isInteger(found) && found >= 0 && found <= most) return found;
     throw new ConfigError(`bad ${name} for generation`, {
@@ -86,14 +82,24 @@ export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): 
       throw new ConfigError(`bad ${name}`, { file, name, expected: 'ids by name', found });
     return Object.entries(found as object).map(([key, value]) => [key, id(`${name}.${key}`, value)]);
   };
-  const languages = new Map(table('lang_to_id').map(([key, value]) => [key.replace(/^<\||\|>$/g, ''), value]));
-  const tasks = Object.fromEntries(table('task_to_id')) as WhisperConfig['tasks'];
-  const noTimes = optional('no_timestamps_token_id');
   const threshold = (name: string): number | undefined => {
     const found = raw[name];
     if (found === undefined || typeof found === 'number') return found;
     throw new ConfigError(`bad ${name}`, { file, name, expected: 'a number', found });
   };
+  return { id, optional, table, threshold };
+}
+
+/** Reads it as transformers does; older checkpoints without lang_to_id know no languages. Throws ConfigError. */
+export function readWhisperConfig(checkpoint: Checkpoint, built: BuiltSeq2Seq): WhisperConfig {
+  const { config, vocabSize } = built;
+  const defaults = readGenerationConfig(checkpoint, config, vocabSize);
+  const raw = defaults.other;
+  const file = checkpoint.configFile;
+  const { id, optional, table, threshold } = fieldsOf(raw, file, vocabSize);
+  const languages = new Map(table('lang_to_id').map(([key, value]) => [key.replace(/^<\||\|>$/g, ''), value]));
+  const tasks = Object.fromEntries(table('task_to_id')) as WhisperConfig['tasks'];
+  const noTimes = optional('no_timestamps_token_id');
   const longest = built.maxPositions;
   const { maxNewTokens, maxLength, suppressTokens, beginSuppressTokens } = defaults;
   return {

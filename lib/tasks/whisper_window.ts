@@ -2,7 +2,7 @@ import type { BuiltSeq2Seq } from '../engine/build.js';
 import type { DecoderHost } from '../engine/host.js';
 import type { ResolvedProbe, StepTrace } from '../engine/probe_step.js';
 import { attentionNode } from '../engine/probes.js';
-import type { GenerationRequest, SampledToken, Sink } from '../engine/sequence.js';
+import type { GenerationRequest, SampledToken } from '../engine/sequence.js';
 import { AbortError, ConfigError, ContextOverflowError } from '../errors.js';
 import { logSum } from '../generation/log_sum.js';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../generation/options.js';
 import { compressionRatio, keepBest, keepTop } from '../generation/whisper_quality.js';
 import { timeStep, whisperProcessor } from '../generation/whisper_rules.js';
+import { EndedSink } from './ended_sink.js';
 import { countOf, resolveProbe } from './probe_options.js';
 import { addRows, alignRows, shownHeads } from './whisper_align.js';
 import type { WhisperConfig } from './whisper_config.js';
@@ -52,22 +53,12 @@ interface Shown extends Attempt {
 }
 
 /** Ids that the model writes, the end included. */
-class Written implements Sink {
+class Written extends EndedSink {
   readonly ids: number[] = [];
   readonly logprobs: number[] = [];
   /** What was shown, by id. */
   readonly traces: (readonly StepTrace[])[] = [];
   ended = false;
-  readonly done: Promise<void>;
-  #resolve!: () => void;
-  #reject!: (error: unknown) => void;
-
-  constructor() {
-    this.done = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
 
   token(_index: number, { id, logprob, stop, traces = [] }: SampledToken): boolean {
     this.traces.push(traces);
@@ -75,14 +66,6 @@ class Written implements Sink {
     this.logprobs.push(logprob);
     this.ended = stop;
     return false;
-  }
-
-  finish(): void {
-    this.#resolve();
-  }
-
-  fail(error: unknown): void {
-    this.#reject(error);
   }
 }
 

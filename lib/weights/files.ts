@@ -19,6 +19,11 @@ export class Pacer {
     return this.#calls === 0 && performance.now() - this.#since > kSlice;
   }
 
+  /** For items that may take long: looks at the clock each time, and pauses where it is due. */
+  async turn(): Promise<void> {
+    if (performance.now() - this.#since > kSlice) await this.pause();
+  }
+
   async pause(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#since = performance.now();
