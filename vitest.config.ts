@@ -18,6 +18,13 @@ const measured: readonly string[] = [
   'tests/text/long_text.test.ts',
 ];
 
+/** Run once more on a CUDA device. */
+const onCuda: readonly string[] = ['tests/ops/*.test.ts', 'tests/cuda/*.test.ts'];
+const emulated = {
+  VERDANT_CUDA_LIBRARY: join(import.meta.dirname, 'build/emulator/verdant_cuda.so'),
+  VERDANT_TEST_DEVICES: 'cuda:0',
+};
+
 const common = {
   // The addon is loaded once per process: each test file gets a process of its own.
   pool: 'forks',
@@ -40,7 +47,7 @@ export default defineConfig({
           ...common,
           name: 'tests',
           include: ['tests/**/*.test.ts'],
-          exclude: [...measured],
+          exclude: [...measured, 'tests/cuda/**'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
           typecheck: {
@@ -52,8 +59,21 @@ export default defineConfig({
         },
       },
       {
+        // The op tests again, on a CUDA device: emulated, or a real one by VERDANT_TEST_DEVICES=cuda:0.
         resolve: { alias },
-        test: { ...common, name: 'measured', include: [...measured], maxWorkers: 1, sequence: { groupOrder: 1 } },
+        test: {
+          ...common,
+          name: 'cuda',
+          include: process.platform === 'linux' ? [...onCuda] : [],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+          globalSetup: ['tests/cuda/setup.ts'],
+          env: process.env.VERDANT_TEST_DEVICES === undefined ? emulated : {},
+        },
+      },
+      {
+        resolve: { alias },
+        test: { ...common, name: 'measured', include: [...measured], maxWorkers: 1, sequence: { groupOrder: 2 } },
       },
     ],
   },

@@ -8,7 +8,6 @@
 #include <string>
 
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -24,18 +23,6 @@ inline void relax() {
 #else
   std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
-}
-
-void name_thread(const std::string& name) {
-#if defined(__linux__)
-  pthread_setname_np(pthread_self(), name.c_str());
-#else
-  (void)name;
-#endif
-}
-
-bool before(int32_t priority_a, uint64_t order_a, int32_t priority_b, uint64_t order_b) {
-  return priority_a != priority_b ? priority_a < priority_b : order_a > order_b;
 }
 
 // CPUs that the cgroup's quota allows, rounded down, at least 1; 0 when there is no quota.
@@ -93,32 +80,6 @@ Team& Team::instance() {
 int32_t Team::default_threads() {
   const int32_t cores = affinity_cores(), quota = quota_cpus();
   return quota > 0 ? std::min(cores, quota) : cores;
-}
-
-void Team::submit(int32_t priority, std::function<void()> job) {
-  std::lock_guard lock(mutex_);
-  if (!started_) {
-    std::thread([this] { engine(); }).detach();
-    started_ = true;
-  }
-  jobs_.push_back({priority, order_++, std::move(job)});
-  std::push_heap(jobs_.begin(), jobs_.end(),
-                 [](const Job& a, const Job& b) { return before(a.priority, a.order, b.priority, b.order); });
-  wake_.notify_one();
-}
-
-void Team::engine() {
-  name_thread("verdant");
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !jobs_.empty(); });
-    std::pop_heap(jobs_.begin(), jobs_.end(),
-                  [](const Job& a, const Job& b) { return before(a.priority, a.order, b.priority, b.order); });
-    std::function<void()> run = std::move(jobs_.back().run);
-    jobs_.pop_back();
-    lock.unlock();
-    run();  // a job catches its own errors
-  }
 }
 
 void Team::run(int32_t threads, const std::function<void(int32_t)>& fn) {

@@ -3,12 +3,12 @@
 // environment.
 #pragma once
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <thread>
-#include <vector>
+#include <utility>
+
+#include "core/job_queue.h"
 
 namespace verdant {
 
@@ -44,28 +44,17 @@ class Team {
   static int32_t default_threads();
 
   // Queues a job for the engine thread: higher priority first, then in order of arrival.
-  void submit(int32_t priority, std::function<void()> job);
+  void submit(int32_t priority, std::function<void()> job) { jobs_.submit(priority, std::move(job)); }
 
   // Only from a job: calls fn(thread) for thread 0 .. threads - 1, thread 0 being the caller; returns when all are
   // done.
   void run(int32_t threads, const std::function<void(int32_t)>& fn);
 
  private:
-  struct Job {
-    int32_t priority;
-    uint64_t order;
-    std::function<void()> run;
-  };
-
   Team() = default;
-  void engine();
   void worker(int32_t index, uint32_t seen);  // `seen`: the last generation before it was made
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Job> jobs_;  // a heap
-  uint64_t order_ = 0;
-  bool started_ = false;
+  JobQueue jobs_{"verdant"};
 
   int32_t workers_ = 0;  // engine thread only
   int32_t active_ = 0;

@@ -43,6 +43,14 @@ struct WeightExpr {
 // Canonical text of an expression: equal texts mean equal bits. Key of the process-wide cache.
 std::string weight_key(const WeightExpr& expr);
 
+// The parts of a concatenation, however nested, in order; equal neighbouring types joined. Throws ERR_GRAPH where their
+// rows or columns do not fit.
+std::vector<WeightExprPtr> segment_exprs(const WeightExprPtr& expr);
+// Bytes of all parts in stored form.
+int64_t stored_bytes(const WeightExpr& expr);
+// All elements in row-major order.
+std::vector<float> decode_all(const WeightExprPtr& expr);
+
 // Evaluates rows of an expression in stored form. Thread-safe once made.
 class RowReader {
  public:

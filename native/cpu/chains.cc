@@ -1,5 +1,7 @@
 #include "cpu/chains.h"
 
+#include <algorithm>
+
 namespace verdant {
 namespace {
 
@@ -25,6 +27,14 @@ std::vector<RowChain> row_chains(const Program& program, const std::vector<bool>
     if (next - n > 1) chains.push_back({n, next, rows, rounds});
   }
   return chains;
+}
+
+std::vector<int32_t> held_until(const Program& program, const std::vector<RowChain>& chains) {
+  std::vector<int32_t> until(program.nodes.size());
+  for (size_t n = 0; n < until.size(); n++) until[n] = static_cast<int32_t>(n);
+  for (const RowChain& chain : chains)  // a linear's rounding writes nothing here
+    for (int32_t n = chain.first; n < chain.last; n++) until[n] = std::max(n, chain.last - (chain.rounds ? 2 : 1));
+  return until;
 }
 
 }  // namespace verdant

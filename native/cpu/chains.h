@@ -17,5 +17,7 @@ struct RowChain {
 // Chains of two nodes and more, in order. `by_rows[n]`: phase 0 of node n reads and writes only row r of its values for
 // row r. A linear ends a chain: its products need all of x.
 std::vector<RowChain> row_chains(const Program& program, const std::vector<bool>& by_rows);
+// By node, for the arena: threads are at different nodes of a chain, so what one reads stays until all of it has run.
+std::vector<int32_t> held_until(const Program& program, const std::vector<RowChain>& chains);
 
 }  // namespace verdant

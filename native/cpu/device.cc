@@ -6,10 +6,10 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/shapes.h"
 #include "core/team.h"
 #include "cpu/executable.h"
 #include "cpu/pack.h"
-#include "cpu/shapes.h"
 #include "cpu/tiers.h"
 
 namespace verdant {
@@ -42,14 +42,6 @@ class CpuModel : public Model {
   }
 
  private:
-  // Weights that a linear or an embed reads are packed in panels; all others are plain float vectors.
-  static std::vector<bool> panel_weights(const Program& program) {
-    std::vector<bool> panels(program.values.size(), false);
-    for (const Node& node : program.nodes)
-      for (const int32_t v : panel_inputs(node)) panels[v] = true;
-    return panels;
-  }
-
   static int64_t weight_bytes(const WeightExpr& expr) { return expr.rows * row_bytes(expr.dtype, expr.cols); }
 
   BoundValue bind_weight(const Value& value, bool panels, CompileControl& control) {
@@ -63,7 +55,7 @@ class CpuModel : public Model {
       bound.keepalive = std::move(packed);
       return bound;
     }
-    auto vector = pack_vector(value.weight);
+    auto vector = std::make_shared<std::vector<float>>(decode_all(value.weight));
     bound.tensor = {vector->data(), kF32, static_cast<int32_t>(value.shape.size()), {}};
     for (size_t i = 0; i < value.shape.size(); i++) bound.tensor.dim[i] = value.shape[i].size;
     control.bytes_done += weight_bytes(expr);
@@ -78,19 +70,13 @@ class CpuModel : public Model {
   }
 
   BoundValue bind_state(const Value& value) {
-    if (value.dtype != kF32 && value.dtype != kI32 && value.dtype != kBF16 && value.dtype != kU8)
-      throw Error("ERR_UNSUPPORTED", "state " + value.name + " of dtype " + dtype_name(value.dtype));
-    __int128 bytes = row_bytes(value.dtype, 1);
-    for (const DimRef& d : value.shape) bytes = std::min<__int128>(bytes * d.size, __int128{1} << 60);
-    if (bytes > (int64_t{1} << 46))
-      throw Error("ERR_OUT_OF_MEMORY", "state " + value.name + " would need more than 2^46 bytes");
+    const int64_t bytes = state_bytes(value);
     std::lock_guard lock(mutex_);
     std::shared_ptr<Pages>& pages = states_[value.name];
-    if (pages == nullptr) pages = std::make_shared<Pages>(static_cast<int64_t>(bytes));
+    if (pages == nullptr) pages = std::make_shared<Pages>(bytes);
     if (pages->bytes() != bytes)
       throw Error("ERR_GRAPH", "state " + value.name + ": " + std::to_string(pages->bytes()) +
-                                   " bytes in an earlier program of this model, " +
-                                   std::to_string(static_cast<int64_t>(bytes)) + " here");
+                                   " bytes in an earlier program of this model, " + std::to_string(bytes) + " here");
     BoundValue bound;
     bound.tensor = {pages->data(), value.dtype, static_cast<int32_t>(value.shape.size()), {}};
     for (size_t i = 0; i < value.shape.size(); i++) bound.tensor.dim[i] = value.shape[i].size;

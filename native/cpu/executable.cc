@@ -11,9 +11,9 @@
 #include <unistd.h>
 #endif
 
+#include "core/checks.h"
 #include "core/error.h"
-#include "cpu/checks.h"
-#include "cpu/shapes.h"
+#include "core/shapes.h"
 #include "ops/list.h"
 
 namespace verdant {
@@ -65,7 +65,7 @@ CpuExecutable::CpuExecutable(Program program, const KernelTable& kernels, int32_
       threads_(threads),
       bound_(std::move(bound)),
       chains_(row_chains(program_, nodes_by_rows())),
-      planner_(program_, chains_) {
+      planner_(program_, held_until(program_, chains_)) {
   input_index_.assign(program_.values.size(), -1);
   output_index_.assign(program_.values.size(), -1);
   int32_t inputs = 0;

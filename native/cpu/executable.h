@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "core/arena.h"
 #include "core/device.h"
 #include "core/team.h"
-#include "cpu/arena.h"
+#include "cpu/chains.h"
 #include "cpu/memory.h"
 
 namespace verdant {

@@ -1,20 +1,13 @@
 #include "cpu/pack.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstring>
-#include <exception>
-#include <map>
-#include <mutex>
 #include <new>
-#include <set>
 #include <string>
-#include <system_error>
-#include <thread>
 
 #include "core/error.h"
+#include "core/share_out.h"
+#include "core/weight_cache.h"
 #include "cpu/pack_blocks.h"
 
 namespace verdant {
@@ -72,35 +65,6 @@ int64_t panel_bytes(DType dtype, int64_t cols) {
   return ((cols + t.block - 1) / t.block * t.bytes + 63) / 64 * 64;
 }
 
-// Parts of a concatenation, however nested; each keeps its own type.
-void flatten(const WeightExprPtr& expr, std::vector<WeightExprPtr>& out) {
-  if (expr->kind != WeightExpr::Kind::concat_rows) return out.push_back(expr);
-  for (const WeightExprPtr& part : expr->of) {
-    if (part->cols != expr->cols)
-      throw Error("ERR_GRAPH", "concat_rows of " + std::to_string(expr->cols) + " columns: a part has " +
-                                   std::to_string(part->cols));
-    flatten(part, out);
-  }
-}
-
-// Equal neighbouring types become one segment.
-std::vector<WeightExprPtr> segment_exprs(const WeightExprPtr& expr) {
-  std::vector<WeightExprPtr> parts, segments;
-  flatten(expr, parts);
-  for (size_t i = 0; i < parts.size();) {
-    auto joined = std::make_shared<WeightExpr>();
-    joined->kind = WeightExpr::Kind::concat_rows;
-    joined->dtype = parts[i]->dtype;
-    joined->cols = expr->cols;
-    for (; i < parts.size() && parts[i]->dtype == joined->dtype; i++) {
-      joined->rows += parts[i]->rows;
-      joined->of.push_back(parts[i]);
-    }
-    segments.push_back(std::move(joined));
-  }
-  return segments;
-}
-
 // Packs one matrix; threads take chunks of panels in turn.
 class Packer {
  public:
@@ -118,24 +82,17 @@ class Packer {
       holder_->bytes += panels * bytes;
       rows += part->rows;
     }
-    if (rows != expr->rows)
-      throw Error("ERR_GRAPH",
-                  "concat_rows of " + std::to_string(expr->rows) + " rows: its parts have " + std::to_string(rows));
     holder_->matrix = {rows, expr->cols, static_cast<int32_t>(holder_->segments.size()), holder_->segments.data()};
     allocate();
   }
 
   std::shared_ptr<PackedHolder> pack(int threads) {
-    std::vector<std::thread> others;
-    const size_t wanted = std::min(static_cast<size_t>(std::max(1, threads)), chunks_.size());
-    try {
-      while (others.size() + 1 < wanted) others.emplace_back([this] { work(); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that there are do the work.
-    }
-    work();
-    for (std::thread& t : others) t.join();
-    if (error_) std::rethrow_exception(error_);
+    share_out(threads, static_cast<int64_t>(chunks_.size()), [this] {
+      return [this, scratch = Scratch()](int64_t i) mutable {
+        if (control_.cancelled.load()) throw Error("ERR_ABORTED", "packing the weights was cancelled");
+        pack_chunk(chunks_[static_cast<size_t>(i)], scratch);
+      };
+    });
     return holder_;
   }
 
@@ -161,22 +118,6 @@ class Packer {
     }
   }
 
-  void work() {
-    try {
-      Scratch scratch;
-      for (;;) {
-        const size_t i = next_.fetch_add(1);
-        if (i >= chunks_.size() || failed_.load()) return;
-        if (control_.cancelled.load()) throw Error("ERR_ABORTED", "packing the weights was cancelled");
-        pack_chunk(chunks_[i], scratch);
-      }
-    } catch (...) {
-      std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-      failed_ = true;
-    }
-  }
-
   void pack_chunk(const Chunk& chunk, Scratch& scratch) {
     const PanelSegment& s = holder_->segments[chunk.segment];
     const int64_t cols = holder_->matrix.cols, stride = row_bytes(s.type, cols), row = chunk.begin * kPanelRows;
@@ -196,83 +137,21 @@ class Packer {
   std::shared_ptr<PackedHolder> holder_ = std::make_shared<PackedHolder>();
   std::vector<std::unique_ptr<RowReader>> readers_;
   std::vector<Chunk> chunks_;
-  std::atomic<size_t> next_{0};
-  std::atomic<bool> failed_{false};
-  std::mutex mutex_;
-  std::exception_ptr error_;
 };
-
-// Packed weights of the process by key, as long as anyone holds them.
-struct Cache {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::map<std::string, std::weak_ptr<PackedHolder>> ready;
-  std::set<std::string> packing;
-};
-
-Cache& cache() {
-  static Cache* c = new Cache();  // never destroyed: threads may outlive static objects
-  return *c;
-}
-
-// Ends the claim on a key, whether packing worked or threw.
-struct Claim {
-  std::string key;
-  std::shared_ptr<PackedHolder> result;
-  ~Claim() {
-    std::lock_guard lock(cache().mutex);
-    cache().packing.erase(key);
-    if (result) cache().ready[key] = result;
-    cache().changed.notify_all();
-  }
-};
-
-int64_t stored_bytes(const WeightExprPtr& expr) {
-  std::vector<WeightExprPtr> parts;
-  flatten(expr, parts);
-  int64_t bytes = 0;
-  for (const WeightExprPtr& p : parts) bytes += p->rows * row_bytes(p->dtype, p->cols);
-  return bytes;
-}
 
 }  // namespace
 
 std::shared_ptr<PackedHolder> pack_panels(const WeightExprPtr& expr, int threads, CompileControl& control) {
-  const std::string key = weight_key(*expr);
-  {
-    std::unique_lock lock(cache().mutex);
-    std::erase_if(cache().ready, [](const auto& entry) { return entry.second.expired(); });
-    for (;;) {
-      if (control.cancelled.load()) throw Error("ERR_ABORTED", "packing the weights was cancelled");
-      const auto found = cache().ready.find(key);
-      if (found != cache().ready.end())
-        if (auto holder = found->second.lock()) {
-          control.bytes_done += stored_bytes(expr);
-          return holder;
-        }
-      if (cache().packing.insert(key).second) break;
-      cache().changed.wait_for(lock, std::chrono::milliseconds(20));
+  static auto* cache = new WeightCache<PackedHolder>();  // never destroyed: threads may outlive static objects
+  const auto make = [&] {
+    try {
+      return Packer(expr, control).pack(threads);
+    } catch (const std::bad_alloc&) {
+      throw Error("ERR_OUT_OF_MEMORY",
+                  "packing a weight needs about " + std::to_string(stored_bytes(*expr)) + " bytes");
     }
-  }
-  Claim claim{key, nullptr};
-  try {
-    claim.result = Packer(expr, control).pack(threads);
-  } catch (const std::bad_alloc&) {
-    throw Error("ERR_OUT_OF_MEMORY", "packing a weight needs about " + std::to_string(stored_bytes(expr)) + " bytes");
-  }
-  return claim.result;
-}
-
-std::shared_ptr<std::vector<float>> pack_vector(const WeightExprPtr& expr) {
-  const std::unique_ptr<RowReader> reader = open_rows(expr);
-  const int64_t stride = row_bytes(expr->dtype, expr->cols);
-  auto out = std::make_shared<std::vector<float>>(static_cast<size_t>(expr->rows * expr->cols));
-  std::vector<uint8_t> row(static_cast<size_t>(stride));
-  for (int64_t r = 0; r < expr->rows; r++) {
-    reader->read(r, 1, row.data());
-    decode_to_f32(expr->dtype, row.data(), expr->cols, out->data() + r * expr->cols);
-  }
-  return out;
+  };
+  return cache->get(weight_key(*expr), control, make, [&] { control.bytes_done += stored_bytes(*expr); });
 }
 
 }  // namespace verdant

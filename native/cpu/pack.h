@@ -1,4 +1,4 @@
-// Weights in the form that kernels read: matrices as panels of 16 output rows, vectors as floats.
+// Matrices in the form that kernels read: panels of 16 output rows.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -23,8 +23,5 @@ struct PackedHolder {
 // Adds stored bytes to control.bytes_done. Throws ERR_ABORTED when cancelled, ERR_OUT_OF_MEMORY, and what reading
 // throws.
 std::shared_ptr<PackedHolder> pack_panels(const WeightExprPtr& expr, int threads, CompileControl& control);
-
-// All elements in row-major order: norm weights, biases, tables.
-std::shared_ptr<std::vector<float>> pack_vector(const WeightExprPtr& expr);
 
 }  // namespace verdant

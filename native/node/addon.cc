@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "cpu/device.h"
+#include "node/device_list.h"
 #include "node/objects.h"
 #include "node/read_weight.h"
 #include "ops/list.h"
@@ -14,7 +14,7 @@ namespace {
 Napi::Value devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const std::vector<DeviceInfo> list = cpu_device().list();
+    const std::vector<DeviceInfo> list = list_devices();
     Napi::Array out = Napi::Array::New(env, list.size());
     for (uint32_t i = 0; i < list.size(); i++) {
       Napi::Object entry = Napi::Object::New(env);
@@ -94,7 +94,7 @@ Napi::Value open(const Napi::CallbackInfo& info) {
     const std::string name = info[0].As<Napi::String>().Utf8Value();
     const OpenOptions options = to_options(info.Length() > 1 ? info[1] : env.Undefined());
     auto life = std::make_shared<Lifecycle>();
-    life->device = &cpu_device();
+    life->device = &device_named(name);
     life->priority = options.priority;
     const auto state = EnvState::of(env);
     const EnvState::Pending pending = state->begin(env);
@@ -115,10 +115,12 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   });
 }
 
-// loadDevice(path): this build has no device library of its own yet to accept one.
+// loadDevice(path): adds the devices of a library to those of this process.
 Napi::Value load_device(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    throw Error("ERR_UNSUPPORTED", "no device library can be loaded by this build: CUDA is not supported yet");
+    if (info.Length() < 1 || !info[0].IsString()) throw Error("ERR_OPTION", "loadDevice takes the path of a library");
+    load_device_library(info[0].As<Napi::String>().Utf8Value());
+    return info.Env().Undefined();
   });
 }
 

@@ -1,15 +1,13 @@
 #include "node/read_weight.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <mutex>
-#include <system_error>
+#include <memory>
 #include <thread>
 #include <vector>
 
+#include "core/share_out.h"
 #include "core/team.h"
 #include "node/convert.h"
 #include "node/env.h"
@@ -41,29 +39,11 @@ Rows read_rows(const WeightExprPtr& expr, int64_t row, int64_t count) {
   Rows out{std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(count * stride)), count * stride};
   const int64_t piece = std::max<int64_t>(1, kPiece / std::max<int64_t>(1, expr->cols));
   const int64_t pieces = (count + piece - 1) / piece;
-  std::atomic<int64_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr error;
-  const auto work = [&] {
-    try {
-      for (int64_t i = next++; i < pieces; i = next++)
-        reader->read(row + i * piece, std::min(piece, count - i * piece), out.data.get() + i * piece * stride);
-    } catch (...) {
-      std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-      next = pieces;
-    }
-  };
-  std::vector<std::thread> others;
-  const int64_t threads = std::min<int64_t>(Team::default_threads(), pieces);
-  try {
-    while (static_cast<int64_t>(others.size()) + 1 < threads) others.emplace_back(work);
-  } catch (const std::system_error&) {
-    // The system gives no more threads: those that there are do the work.
-  }
-  work();
-  for (std::thread& t : others) t.join();
-  if (error) std::rethrow_exception(error);
+  share_out(Team::default_threads(), pieces, [&] {
+    return [&](int64_t i) {
+      reader->read(row + i * piece, std::min(piece, count - i * piece), out.data.get() + i * piece * stride);
+    };
+  });
   return out;
 }
 

@@ -6,7 +6,7 @@ import { Spectrograms, spectrogramConfig } from '../../lib/audio/spectrogram.js'
 import { ConfigError, InputError, UnsupportedError } from '../../lib/errors.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { fixture, readJson } from '../support/fixtures.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { readTensors } from '../support/safetensors.js';
 
 const { folder } = fixture('whisper', 'transcribe');
@@ -47,7 +47,7 @@ async function spectrogram(samples: Float32Array, bands: number, device = 'cpu',
 }
 
 describe('log-mel spectrograms', () => {
-  it.each(cpuTiers())('are those of WhisperFeatureExtractor on %s', async (device) => {
+  it.each(testDevices())('are those of WhisperFeatureExtractor on %s', async (device) => {
     const samples = await readAudio(join(folder, 'audio.wav'), { sampleRate: 16_000 });
     const expected = await readTensors(join(folder, 'spectrograms.safetensors'));
     const parts: Record<string, [Float32Array, number]> = {

@@ -7,7 +7,7 @@ import type { KvType } from '../../lib/ops/kv_write.js';
 import { TextModel } from '../../lib/tasks/text_model.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { expectSameBits, nmse } from '../support/compare.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { emptyCheckpoint, gemma2Config, llamaConfig, tinyConfig } from './models.js';
 import { allLogits, prompts } from './same_answer.js';
 
@@ -18,7 +18,7 @@ function open(config: RawConfig, kvType: KvType | undefined, options: HostOption
   return DecoderHost.open(buildRandom(config, 'config.json', 'f32', kvType), { kvMemory: '16MiB', ...options });
 }
 
-describe.each(cpuTiers())('KV types on %s', (device) => {
+describe.each(testDevices())('KV types on %s', (device) => {
   describe.each([
     ['llama', llamaConfig],
     ['gemma 2, windows of 40 keys', gemma2Config],

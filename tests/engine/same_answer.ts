@@ -10,7 +10,7 @@ import type { GenerationResult } from '../../lib/tasks/generation.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { randomDecoder, randomModel } from './models.js';
 
 /** 1, around a page, several pages, and past one chunk of 256 keys. */
@@ -150,7 +150,7 @@ function generationTest(device: string, { config, dtype }: AnswerCase): void {
 }
 
 export function checkSameAnswer(cases: readonly AnswerCase[]): void {
-  describe.each(cpuTiers())('same answer on %s', (device) => {
+  describe.each(testDevices())('same answer on %s', (device) => {
     describe.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => {
       logitsTest(device, c);
       generationTest(device, c);

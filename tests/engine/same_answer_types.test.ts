@@ -7,7 +7,7 @@ import type { TextModel } from '../../lib/tasks/text_model.js';
 import { type QuantizeType, quantizeTypes } from '../../lib/weights/quantize_rules.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { expectSameBits } from '../support/compare.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { llamaConfig, randomModel } from './models.js';
 import { allLogits, facts, lengths, prompts, styles } from './same_answer.js';
 
@@ -168,7 +168,7 @@ function describeType(device: string, type: QuantizeType, sizes: readonly number
   });
 }
 
-const [best, ...others] = cpuTiers(); // the fastest comes first
+const [best, ...others] = testDevices(); // the fastest comes first
 const types = Object.keys(weightDTypes) as WeightDType[];
 
 it('every type that load() takes is here', () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { GenerateOptions } from '../../lib/generation/options.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import * as reference from './reference_sampler.js';
 import { type Draw, resolved, runSample } from './sample_case.js';
 
@@ -30,7 +30,7 @@ const rows = Object.fromEntries(
   }),
 );
 const normal = rows.normal!;
-const tiers = cpuTiers();
+const tiers = testDevices();
 const kSeed = 0x1234_5678_9abc_def1n;
 
 /** Options of a case by our names. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { traceModel } from '../../lib/tasks/trace.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { fixtures } from '../support/fixtures.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { error, readTensors } from '../support/safetensors.js';
 
 /** Largest |Δ| as a share of the largest expected value: the promise of every architecture. */
@@ -12,7 +12,7 @@ const kTolerance = 1e-4;
 for (const kind of ['models', 'gguf', 'encoders', 'seq2seq'] as const) {
   describe(`${kind}: logits, hidden states and attention maps are those of transformers`, () => {
     for (const { name, folder } of fixtures(kind)) {
-      for (const device of cpuTiers()) {
+      for (const device of testDevices()) {
         it(`${name} on ${device}`, async () => {
           const checkpoint = await openCheckpoint(kind === 'gguf' ? join(folder, 'model.gguf') : folder);
           const inputs = await readTensors(join(folder, 'inputs.safetensors'));

@@ -20,7 +20,7 @@ import { expectSameBits } from '../support/compare.js';
 import { fixture, fixtures, readJson } from '../support/fixtures.js';
 import { allTensors, perturbed } from '../support/perturb.js';
 import { Random } from '../support/random.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { error, readTensors } from '../support/safetensors.js';
 
 /** Largest |Δ| as a share of the largest expected value. */
@@ -50,7 +50,7 @@ async function withModel<T>(run: (model: DeviceModel) => Promise<T>, device = 'c
 
 describe('speech: logits, hidden states and attention maps are those of transformers', () => {
   for (const { name, folder } of fixtures('speech'))
-    for (const device of cpuTiers())
+    for (const device of testDevices())
       it(`${name} on ${device}`, async () => {
         const expected = await readTensors(join(folder, 'expected.safetensors'));
         const traced = await traceModel(await openCheckpoint(folder), await inputsOf(folder), { device, threads: 1 });
@@ -100,7 +100,7 @@ describe('every tensor and every feature moves the outputs', () => {
 
 describe('a clip has the same bits alone and with others, on one thread and two', () => {
   for (const { name, folder } of fixtures('speech').filter(({ case: c }) => c.architecture.endsWith('ForCTC')))
-    it.each(cpuTiers())(`${name} on %s`, async (device) => {
+    it.each(testDevices())(`${name} on %s`, async (device) => {
       const checkpoint = await openCheckpoint(folder);
       const built = build(readJson(join(folder, 'config.json')), checkpointSource(checkpoint));
       const program = lower(built.builder.graph, { outputs: ['logits'] });

@@ -13,7 +13,7 @@ import { checkpointSource } from '../../lib/weights/source.js';
 import type { RawConfig } from '../../lib/weights/types.js';
 import { fixture, fixtures, readJson } from '../support/fixtures.js';
 import { allTensors, perturbed } from '../support/perturb.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { error, readTensors } from '../support/safetensors.js';
 
 /** Largest |Δ| as a share of the largest expected value. */
@@ -29,7 +29,7 @@ const cases = fixtures('whisper').filter((f) => f.case.features !== undefined);
 
 describe('whisper: logits, hidden states and attention maps are those of transformers', () => {
   for (const { name, folder } of cases)
-    for (const device of cpuTiers())
+    for (const device of testDevices())
       it(`${name} on ${device}`, async () => {
         const expected = await readTensors(join(folder, 'expected.safetensors'));
         const traced = await traceModel(await openCheckpoint(folder), await inputsOf(folder), { device, threads: 1 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
-import { cpuTiers, runOps } from '../support/run_op.js';
+import { runOps, testDevices } from '../support/run_op.js';
 import {
   type AttentionShape,
   attentionData,
@@ -30,7 +30,7 @@ const cached: readonly AttentionShape[] = [
   { rows: [600], heads: 2, kvHeads: 2, headDim: 16 },
 ];
 
-describe.each(cpuTiers())('cached attention on %s', (device) => {
+describe.each(testDevices())('cached attention on %s', (device) => {
   it.each(cached.map((s) => [shapeName(s), s] as const))(
     '%s: as the reference, with the bits of attention over rows',
     async (_, shape) => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KvType } from '../../lib/ops/kv_write.js';
 import { expectNear, expectSameBits, nmse } from '../support/compare.js';
-import { cpuTiers, type OpCase, runOps } from '../support/run_op.js';
+import { type OpCase, runOps, testDevices } from '../support/run_op.js';
 import {
   type AttentionData,
   type AttentionShape,
@@ -44,7 +44,7 @@ async function attend(
   return Object.fromEntries(Object.entries(found).map(([name, { data: values }]) => [name, values as Float32Array]));
 }
 
-describe.each(cpuTiers())('cached attention on %s', (device) => {
+describe.each(testDevices())('cached attention on %s', (device) => {
   describe.each(types)('%s', (type) => {
     it.each(shapes.map((s) => [shapeName(s), s] as const))('%s: as the reference on rounded keys', async (_, shape) => {
       const data = attentionData(shape, 6);

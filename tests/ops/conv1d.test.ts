@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { taps, weightNorm } from '../../lib/graph/weight_expr.js';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { cpuTiers, type OpCase, runOp } from '../support/run_op.js';
+import { type OpCase, runOp, testDevices } from '../support/run_op.js';
 import { convCase, convData, convRows, convTest, convTests } from './conv1d.js';
 import { f32, i32, out } from './inputs.js';
 
@@ -16,7 +16,7 @@ checkThreads('conv1d', [
 const run = async (test: OpCase, device?: string): Promise<Float32Array> =>
   (await runOp({ ...test, ...(device === undefined ? {} : { device }) })).y!.data as Float32Array;
 
-describe.each(cpuTiers())('conv1d on %s', (device) => {
+describe.each(testDevices())('conv1d on %s', (device) => {
   it.each([
     { into: 19, out: 67, kernel: 3, stride: 2 },
     { into: 30, out: 45, kernel: 8, padding: 4, groups: 3, fewer: 1 },

@@ -1,11 +1,11 @@
 import { describe, it } from 'vitest';
 import { expectSameBits } from '../support/compare.js';
-import { cpuTiers, type OpCase, runOps } from '../support/run_op.js';
+import { type OpCase, runOps, testDevices } from '../support/run_op.js';
 import { attentionData } from './attention.js';
 import { cacheCase, page, randomCache, states, writeCase } from './cache.js';
 import { i32 } from './inputs.js';
 
-describe.each(cpuTiers())('copy_blocks on %s', (device) => {
+describe.each(testDevices())('copy_blocks on %s', (device) => {
   it.each([1, 2])('attention over copied blocks has the bits of the originals, %i threads', async (threads) => {
     const data = attentionData({ rows: [3, 5], keys: [100, 40], heads: 4, kvHeads: 2, headDim: 33 });
     const cache = randomCache(data.shape.keys, 1);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { activations } from '../../lib/ops/index.js';
 import { checkOnTiers, checkThreads } from '../support/compare.js';
 import { activations as formulas } from '../support/reference.js';
-import { cpuTiers, runOp } from '../support/run_op.js';
+import { runOp, testDevices } from '../support/run_op.js';
 import { activationTest, binaryTest, elementwiseTests, gatedTest, scaleTest, softcapTest } from './elementwise.js';
 import { f32, out } from './inputs.js';
 
@@ -16,7 +16,7 @@ checkThreads('elementwise', [
   softcapTest(129, 131, 30),
 ]);
 
-it.each(cpuTiers())(
+it.each(testDevices())(
   'activations of 0, ±∞, huge and tiny numbers and NaN are those of the formulas on %s',
   async (device) => {
     const x = Float32Array.of(

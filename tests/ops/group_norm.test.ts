@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
 import { checkOnTiers, checkThreads, expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { cpuTiers, runOp } from '../support/run_op.js';
+import { runOp, testDevices } from '../support/run_op.js';
 import { groupNormCase, groupNormTest, groupNormTests } from './group_norm.js';
 
 checkOnTiers('group_norm', groupNormTests);
 checkThreads('group_norm', [groupNormTest([900, 40, 7, 129], 65)]);
 
-it.each(cpuTiers())(
+it.each(testDevices())(
   'group_norm: same bits alone and with neighbours; NaN stays in its column on %s',
   async (device) => {
     const counts = [300, 77, 0, 513, 4];

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { buildProgram, cpuTiers, type OpCase } from '../support/run_op.js';
+import { buildProgram, type OpCase, testDevices } from '../support/run_op.js';
 import { page, places, randomCache } from './cache.js';
 import { f32, i32, out } from './inputs.js';
 
@@ -38,7 +38,7 @@ function readBack(state: string, blocks: number, width: number): OpCase {
 
 const [kvHeads, headDim, layers, lengths] = [2, 17, 3, [40, 1, 70]] as const;
 
-describe.each(cpuTiers())('writes to the cache on %s', (device) => {
+describe.each(testDevices())('writes to the cache on %s', (device) => {
   it.each([1, 2])(
     'kv_write puts keys (head_dim, page) and values (page, head_dim) where the table says, %i threads',
     async (threads) => {

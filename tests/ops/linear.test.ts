@@ -3,7 +3,7 @@ import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
 import { quantTypes } from '../support/quants.js';
-import { buildProgram, cpuTiers, type OpResult, runOp, runOps } from '../support/run_op.js';
+import { buildProgram, type OpResult, runOp, runOps, testDevices } from '../support/run_op.js';
 import { linearCase, linearData, linearTest, linearTests } from './linear.js';
 
 checkOnTiers('linear', linearTests);
@@ -25,7 +25,7 @@ const types: readonly (readonly WeightDType[])[] = [
   ['q4_k', 'q6_k', 'q8_0'],
 ];
 
-describe.each(cpuTiers())('linear on %s', (device) => {
+describe.each(testDevices())('linear on %s', (device) => {
   it.each(types)('%s: each row has the bits that it has alone, whatever the number of rows', async (...dtypes) => {
     const counts = [1, 2, 3, 4, 5, 6, 7, 16, 17, 31, 32, 33, 400];
     const data = linearData(dtypes, 400, weightDTypes[dtypes[0]!].block === 256 ? 1536 : 1184, 67);

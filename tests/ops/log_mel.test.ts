@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest';
 import { checkOnTiers, checkThreads, expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { cpuTiers, runOp } from '../support/run_op.js';
+import { runOp, testDevices } from '../support/run_op.js';
 import { f32, i32, out } from './inputs.js';
 import { logMelTest, logMelTests } from './log_mel.js';
 
 checkOnTiers('log_mel', logMelTests);
 checkThreads('log_mel', [logMelTest([300, 40, 7, 129], 80)]);
 
-it.each(cpuTiers())(
+it.each(testDevices())(
   'log_mel: a sequence has the same bits alone and with neighbours; NaN stays on %s',
   async (device) => {
     const x = new Random(3).normal(170 * 19).map(Math.abs);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import { concatRows } from '../../lib/graph/weight_expr.js';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
-import { cpuTiers, type OpCase, runOp } from '../support/run_op.js';
+import { type OpCase, runOp, testDevices } from '../support/run_op.js';
 import type { StoredWeight } from '../support/weights.js';
 import { f32, out } from './inputs.js';
 import { allTypes, type MoeData, moeCase, moeData, moeTest, moeTests, sizesFor } from './moe.js';
@@ -47,7 +47,7 @@ async function expertAlone(
   return product(mid.y!.data as Float32Array, d.down[e]!, d.hidden, d.ffn);
 }
 
-describe.each(cpuTiers())('moe on %s', (device) => {
+describe.each(testDevices())('moe on %s', (device) => {
   const unsupported = async (run: () => Promise<unknown>): Promise<boolean> =>
     run().then(
       () => false,

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
 import { checkOnTiers, checkThreads } from '../support/compare.js';
-import { cpuTiers, runOp } from '../support/run_op.js';
+import { runOp, testDevices } from '../support/run_op.js';
 import { f32, out } from './inputs.js';
 import { softmaxTest, softmaxTests } from './softmax.js';
 
 checkOnTiers('softmax', softmaxTests);
 checkThreads('softmax', [softmaxTest(67, 515)]);
 
-it.each(cpuTiers())(
+it.each(testDevices())(
   'softmax rows sum to one, −∞ gets nothing, a row of −∞ and a NaN give NaN on %s',
   async (device) => {
     const low = Number.NEGATIVE_INFINITY;

@@ -5,7 +5,7 @@ import { traceModel } from '../../lib/index.js';
 import * as ops from '../../lib/runtime/ops.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { safetensors, TempFolder } from '../support/bytes.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { sharedModels } from '../support/shared.js';
 
 const shared = sharedModels();
@@ -104,7 +104,7 @@ describe.skipIf(shared === undefined)(
       await ops.dispose();
     });
 
-    for (const device of cpuTiers()) {
+    for (const device of testDevices()) {
       it(`the whole model on ${device}`, async () => {
         const checkpoint = await openCheckpoint(folder.path);
         const inputIds = { shape: [batch, length], data: partials.get('idx')!.data };

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { load } from '../../lib/index.js';
 import { readGguf } from '../../lib/weights/gguf.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { error } from '../support/safetensors.js';
 import { sharedModels } from '../support/shared.js';
 
@@ -44,7 +44,7 @@ function llama2c(bytes: Buffer): { name: string; data: Float32Array }[] {
 }
 
 describe.skipIf(shared === undefined)('stories260K (skips without the shared models)', () => {
-  for (const device of cpuTiers()) {
+  for (const device of testDevices()) {
     it(`GGUF F32 on ${device}: 200 greedy steps from BOS, logits on the way`, async () => {
       const golden = JSON.parse(readFileSync(join(shared!, 'goldens/stories260K.json'), 'utf8')) as Golden;
       await using model = await load(gguf, { device, threads: 1 });

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { load } from '../../lib/index.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 import { error } from '../support/safetensors.js';
 import { sharedModels } from '../support/shared.js';
 
@@ -35,7 +35,7 @@ async function check(path: string, golden: string, device: string): Promise<stri
 }
 
 describe.skipIf(shared === undefined)('tinystories-656K (skips without the shared models)', () => {
-  for (const device of cpuTiers()) {
+  for (const device of testDevices()) {
     it(`safetensors on ${device}: published text, ids and logits`, async () => {
       const [first] = await check(join(shared!, 'tinystories-656K'), 'tinystories-656K.json', device);
       expect(first).toMatch(

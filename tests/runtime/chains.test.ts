@@ -15,7 +15,7 @@ import { llamaConfig } from '../engine/models.js';
 import { allLogits, prompts } from '../engine/same_answer.js';
 import { expectSameBits } from '../support/compare.js';
 import { Random } from '../support/random.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 
 /** Widths that differ, so that reused memory would mix rows: a thread that runs ahead must not overwrite what another reads. */
 function chainProgram(quant: 'q8_0' | 'q4_k' | 'f32') {
@@ -39,7 +39,7 @@ function chainProgram(quant: 'q8_0' | 'q4_k' | 'f32') {
   return lower(graph, { outputs: ['y'] });
 }
 
-describe.each(cpuTiers())('chains on %s', (device) => {
+describe.each(testDevices())('chains on %s', (device) => {
   describe.each(['q8_0', 'q4_k', 'f32'] as const)('%s', (quant) => {
     const open: DeviceModel[] = [];
     const made: Executable[] = [];

@@ -5,7 +5,7 @@ import { array, attention, linear, matmul, type NdArray, softmax } from '../../l
 import { expectNear } from '../support/compare.js';
 import { Random } from '../support/random.js';
 import * as reference from '../support/reference.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 
 afterAll(() => ops.dispose());
 
@@ -43,7 +43,7 @@ function torchRand(seed: number, count: number): number[] {
   });
 }
 
-describe.each(cpuTiers())('worked numbers of Raschka, chapter 3, on %s', (device) => {
+describe.each(testDevices())('worked numbers of Raschka, chapter 3, on %s', (device) => {
   it('simple self-attention without scaling', async () => {
     const scores = await matmul(journey, journey, { transposeB: true, device });
     expectPrinted(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cpuTiers, type OpCase, type OpResult, runOps } from './run_op.js';
+import { type OpCase, type OpResult, runOps, testDevices } from './run_op.js';
 
 /** A test case as data: checked on every tier by the tests, timed by the bench. */
 export interface OpTest {
@@ -60,7 +60,7 @@ function bits(x: Float32Array | Int32Array): Uint32Array {
 
 /** Declares a test per case and tier. */
 export function checkOnTiers(stem: string, tests: readonly OpTest[]): void {
-  describe.each(cpuTiers())(`${stem} on %s`, (device) => {
+  describe.each(testDevices())(`${stem} on %s`, (device) => {
     it.each(tests.map((t) => [t.name, t] as const))('%s', async (_, test) => {
       const results = await runOps(test.nodes, device);
       for (const [name, expected] of Object.entries(test.expected())) {
@@ -72,7 +72,7 @@ export function checkOnTiers(stem: string, tests: readonly OpTest[]): void {
 
 /** Declares a test per tier that one and two threads give the same bits. */
 export function checkThreads(stem: string, tests: readonly OpTest[]): void {
-  it.each(cpuTiers())(`${stem}: one and two threads give the same bits on %s`, async (device) => {
+  it.each(testDevices())(`${stem}: one and two threads give the same bits on %s`, async (device) => {
     for (const test of tests) {
       const [one, two] = [await runOps(test.nodes, device, 1), await runOps(test.nodes, device, 2)];
       for (const [name, result] of Object.entries<OpResult>(one))

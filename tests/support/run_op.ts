@@ -26,8 +26,10 @@ export interface OpResult {
   readonly data: Float32Array | Int32Array;
 }
 
-/** Tiers of this machine: every op test runs on each. */
-export function cpuTiers(): string[] {
+/** Where every op test runs: the tiers of this machine, or the devices that VERDANT_TEST_DEVICES names. */
+export function testDevices(): string[] {
+  const named = process.env.VERDANT_TEST_DEVICES;
+  if (named !== undefined) return named.split(',');
   return devices()
     .filter((d) => d.usable && d.name.startsWith('cpu:'))
     .map((d) => d.name);

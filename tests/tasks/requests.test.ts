@@ -4,7 +4,7 @@ import { type LoadOptions, load } from '../../lib/tasks/load.js';
 import type { TextModel } from '../../lib/tasks/text_model.js';
 import { gemma2Config, gpt2Config, llamaConfig, randomModel, tinyConfig } from '../engine/models.js';
 import { expectSameBits } from '../support/compare.js';
-import { cpuTiers } from '../support/run_op.js';
+import { testDevices } from '../support/run_op.js';
 
 let model: TextModel;
 beforeAll(async () => {
@@ -147,7 +147,7 @@ describe('room', () => {
   });
 });
 
-describe.each(cpuTiers())('trace on %s', (device) => {
+describe.each(testDevices())('trace on %s', (device) => {
   it.each([
     ['llama', llamaConfig],
     ['gpt-2', gpt2Config],

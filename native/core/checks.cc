@@ -1,11 +1,11 @@
-#include "cpu/checks.h"
+#include "core/checks.h"
 
 #include <algorithm>
 #include <set>
 #include <tuple>
 
+#include "core/arena.h"
 #include "core/error.h"
-#include "cpu/executable.h"
 #include "ops/list.h"
 
 namespace verdant {

@@ -1,4 +1,4 @@
-#include "cpu/shapes.h"
+#include "core/shapes.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "cpu/arena.h"
+#include "core/arena.h"
 
 #include <algorithm>
 
@@ -29,17 +29,13 @@ int64_t element_count(const Value& value, const std::vector<int64_t>& dims) {
   return static_cast<int64_t>(count);
 }
 
-ArenaPlanner::ArenaPlanner(const Program& program, const std::vector<RowChain>& chains)
+ArenaPlanner::ArenaPlanner(const Program& program, const std::vector<int32_t>& until)
     : program_(program), first_(program.values.size(), -1), last_(program.values.size(), -1) {
   for (int32_t n = 0; n < static_cast<int32_t>(program.nodes.size()); n++) {
     for (int32_t v : program.nodes[n].outputs) first_[v] = last_[v] = n;
     for (int32_t v : program.nodes[n].inputs)
       if (v >= 0 && program.values[v].kind == ValueKind::temp) last_[v] = n;
   }
-  std::vector<int32_t> until(program.nodes.size());
-  for (size_t n = 0; n < until.size(); n++) until[n] = static_cast<int32_t>(n);
-  for (const RowChain& chain : chains)  // a linear's rounding writes nothing here
-    for (int32_t n = chain.first; n < chain.last; n++) until[n] = std::max(n, chain.last - (chain.rounds ? 2 : 1));
   for (int32_t& n : last_)
     if (n >= 0) n = until[n];
   for (const Output& o : program.outputs) first_[o.value] = -1;  // outputs live in the step's own buffers

@@ -4,7 +4,7 @@
 #include <map>
 #include <vector>
 
-#include "cpu/chains.h"
+#include "core/program.h"
 
 namespace verdant {
 
@@ -15,8 +15,8 @@ struct ArenaPlan {
 
 class ArenaPlanner {
  public:
-  // Threads are at different nodes of a chain: what one of its nodes reads stays until all of it has run.
-  ArenaPlanner(const Program& program, const std::vector<RowChain>& chains);
+  // `until`, by node: the node until whose end stays what it reads; itself where nodes run one after another.
+  ArenaPlanner(const Program& program, const std::vector<int32_t>& until);
   // The plan for these dims, made for the bucket that holds them: dims are rounded up, so few plans serve all steps.
   const ArenaPlan& plan(const std::vector<int64_t>& dims);
 

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "cpu/shapes.h"
+#include "core/shapes.h"
 #include "ops/list.h"
 
 namespace verdant {
@@ -77,13 +77,11 @@ void check_experts(const Program& program, const Node& node) {
 
 // A matrix that is packed for linear, embed, moe or conv1d cannot be read by other ops.
 std::vector<bool> panel_values(const Program& program) {
-  std::vector<bool> panels(program.values.size(), false);
   for (const Node& node : program.nodes)
-    for (const int32_t v : panel_inputs(node)) {
+    for (const int32_t v : panel_inputs(node))
       if (program.values[v].kind != ValueKind::weight)
         fail(program, node.op + " " + node.name + ": the matrix must be a weight");
-      panels[v] = true;
-    }
+  const std::vector<bool> panels = panel_weights(program);
   for (const Node& node : program.nodes)
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (node.inputs[i] >= 0 && panels[node.inputs[i]] && !is_panel_input(node, i))
@@ -129,6 +127,23 @@ std::vector<int32_t> panel_inputs(const Node& node) {
   for (size_t i = 0; i < node.inputs.size(); i++)
     if (is_panel_input(node, i) && node.inputs[i] >= 0) out.push_back(node.inputs[i]);
   return out;
+}
+
+std::vector<bool> panel_weights(const Program& program) {
+  std::vector<bool> panels(program.values.size(), false);
+  for (const Node& node : program.nodes)
+    for (const int32_t v : panel_inputs(node)) panels[v] = true;
+  return panels;
+}
+
+int64_t state_bytes(const Value& value) {
+  if (value.dtype != kF32 && value.dtype != kI32 && value.dtype != kBF16 && value.dtype != kU8)
+    throw Error("ERR_UNSUPPORTED", "state " + value.name + " of dtype " + dtype_name(value.dtype));
+  __int128 bytes = row_bytes(value.dtype, 1);
+  for (const DimRef& d : value.shape) bytes = std::min<__int128>(bytes * d.size, __int128{1} << 60);
+  if (bytes > (int64_t{1} << 46))
+    throw Error("ERR_OUT_OF_MEMORY", "state " + value.name + " would need more than 2^46 bytes");
+  return static_cast<int64_t>(bytes);
 }
 
 void check_program(const Program& program) {

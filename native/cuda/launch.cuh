@@ -1,0 +1,82 @@
+// What kernels share: launching, warps, sums in a fixed order.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "cuda/memory.h"
+#include "cuda/op.h"
+
+namespace verdant::cuda {
+
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kWarp = 32;
+
+// kernel(args...) on a grid of blocks with `shared` bytes of dynamic shared memory. Nothing where the grid is empty.
+template <class... Params, class... Args>
+void launch(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, const Gpu& gpu, Args... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+#if defined(VERDANT_EMULATED)
+  check(emulator::run(grid, block, static_cast<size_t>(shared), gpu.stream, [=] { kernel(Params(args)...); }));
+#else
+  if (shared > 48 << 10)
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared)));
+  kernel<<<grid, block, static_cast<size_t>(shared), gpu.stream>>>(static_cast<Params>(args)...);
+  check(cudaGetLastError());
+#endif
+}
+
+// Blocks that `count` pieces of `size` fill.
+static inline unsigned blocks_of(int64_t count, int64_t size) {
+  return static_cast<unsigned>((count + size - 1) / size);
+}
+
+#if defined(VERDANT_EMULATED)
+#define VERDANT_DYNAMIC_SHARED(name) uint8_t* name = verdant::emulator::dynamic_shared()
+#else
+#define VERDANT_DYNAMIC_SHARED(name)                         \
+  extern __shared__ __align__(128) uint8_t verdant_shared[]; \
+  uint8_t* name = verdant_shared
+#endif
+
+static __device__ __forceinline__ int warp_lane() { return static_cast<int>(threadIdx.x % kWarp); }
+static __device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / kWarp); }
+
+// All lanes get the sum, in one tree whatever the values.
+static __device__ __forceinline__ float warp_sum(float x) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kAllLanes, x, lanes);
+  return x;
+}
+static __device__ __forceinline__ double warp_sum(double x) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kAllLanes, x, lanes);
+  return x;
+}
+// NaN is not kept: see what uses it.
+static __device__ __forceinline__ float warp_max(float x) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, lanes));
+  return x;
+}
+
+// Of a block of kThreads threads; all threads get the result. `scratch` holds kThreads / 32 numbers in shared memory
+// and may be used again after the next __syncthreads.
+template <int kThreads, class T>
+static __device__ __forceinline__ T block_sum(T x, T* scratch) {
+  x = warp_sum(x);
+  if (warp_lane() == 0) scratch[warp_index()] = x;
+  __syncthreads();
+  T sum = scratch[0];
+  for (int w = 1; w < kThreads / kWarp; w++) sum += scratch[w];
+  return sum;
+}
+template <int kThreads>
+static __device__ __forceinline__ float block_max(float x, float* scratch) {
+  x = warp_max(x);
+  if (warp_lane() == 0) scratch[warp_index()] = x;
+  __syncthreads();
+  float most = scratch[0];
+  for (int w = 1; w < kThreads / kWarp; w++) most = fmaxf(most, scratch[w]);
+  return most;
+}
+
+}  // namespace verdant::cuda
