@@ -10,7 +10,7 @@ const out = join(root, 'build/emulator');
 export const emulatorLibrary = join(out, 'verdant_cuda.so');
 const compiler = process.env.CXX ?? 'g++';
 const flags = ['-x', 'c++', '-std=c++20', '-O2', '-fPIC', '-pthread', '-ffp-contract=off', '-fvisibility=hidden'];
-const warnings = ['-Wall', '-Wextra', '-Werror'];
+const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas'];
 
 /** @param {string} folder @param {RegExp} names */
 const sources = (folder, names) =>

@@ -5,6 +5,7 @@ namespace verdant::cuda {
 extern const CudaOp activation_op;
 extern const CudaOp add_op;
 extern const CudaOp gated_op;
+extern const CudaOp linear_op;
 extern const CudaOp mul_op;
 extern const CudaOp rms_norm_op;
 extern const CudaOp scale_op;
@@ -30,6 +31,8 @@ const CudaOp& cuda_op(int32_t id) {
       return scale_op;
     case kOpSoftcap:
       return softcap_op;
+    case kOpLinear:
+      return linear_op;
     default:
       return none;
   }

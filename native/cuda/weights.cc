@@ -22,6 +22,7 @@ void spread_row(const uint8_t* in, const BlockLayout& layout, int64_t blocks, ui
     uint8_t* to = out + field_offset(layout, f, blocks);
     const int64_t bytes = layout.bytes[f];
     for (int64_t b = 0; b < blocks; b++) std::memcpy(to + b * bytes, in + b * block_bytes + field, bytes);
+    std::memset(to + blocks * bytes, 0, static_cast<size_t>(-(blocks * bytes) & 15));  // kernels read whole 16 bytes
     field += bytes;
   }
 }

@@ -78,9 +78,10 @@ describe.each(testDevices())('linear on %s', (device) => {
     expect(tierHasBf16 ? ['bf16', 'f32'] : ['f32']).toContain(await compute('bf16', 'auto'));
     expect(await compute('bf16', 'f32')).toBe('f32');
     expect(await compute('f16', 'auto')).toBe('f32');
-    expect(await compute('q8_0', 'auto')).toBe('int8/32');
+    const onCpu = device.startsWith('cpu');
+    expect(await compute('q8_0', 'auto')).toBe(onCpu ? 'int8/32' : 'bf16');
     expect(await compute('q8_0', 'f32')).toBe('f32');
-    expect(await compute('q4_k', 'auto')).toBe('int8/256');
+    expect(await compute('q4_k', 'auto')).toBe(onCpu ? 'int8/256' : 'bf16');
     await expect(compute('q4_k', 'int8/32')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
     await expect(compute('f32', 'int8/32')).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
     if (tierHasBf16) expect(await compute('bf16', 'bf16')).toBe('bf16');

@@ -216,6 +216,13 @@ template <class T>
 T __ldg(const T* p) {
   return *p;
 }
+// Bytes of the eight in a (0 .. 3) and b (4 .. 7), picked by the low three bits of each nibble of `pick`.
+static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned pick) {
+  const uint64_t both = static_cast<uint64_t>(b) << 32 | a;
+  unsigned out = 0;
+  for (unsigned i = 0; i < 4; i++) out |= static_cast<unsigned>(both >> (8 * (pick >> (4 * i) & 7)) & 0xff) << (8 * i);
+  return out;
+}
 static inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
 }

@@ -1,0 +1,215 @@
+#include "ops/linear.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "cuda/linear_f32.cuh"
+#include "cuda/linear_mma.cuh"
+
+namespace verdant::cuda {
+
+// Linear and its kin choose by type and wanted compute alone, never by the number of rows.
+Compute linear_compute(Compute wanted, DType type) {
+  const bool blocks = block_layout(type).block > 1, tensor = blocks || type == kBF16;
+  switch (wanted) {
+    case kComputeAuto:
+      return tensor ? kComputeBF16 : kComputeF32;
+    case kComputeF32:
+      return kComputeF32;
+    case kComputeBF16:
+      return tensor ? kComputeBF16 : kComputeCount;
+    default:
+      return kComputeCount;
+  }
+}
+
+// Deal of a type's x, where it is multiplied in bf16.
+static Deal deal_of(DType type) {
+  return type == kBF16 || type == kQ8_0 || type == kQ4_K || type == kQ5_K ? Deal::kEights : Deal::kFours;
+}
+
+// x (rows, cols) in bf16, dealt; a thread takes 16 columns: half h of a group.
+template <Deal kDeal>
+static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, int64_t groups, uint32_t* out,
+                                    float* sums) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= rows * groups * 2) return;
+  const int64_t row = i / (2 * groups), half = i % (2 * groups), column = 16 * half;
+  const float* x = source.x + row * source.stride + column;
+  uint32_t w[8];
+  float sum = 0.0f;
+#pragma unroll
+  for (int k = 0; k < 16; k += 2) {
+    w[k / 2] = bf16_pair(column + k < cols ? x[k] : 0.0f, column + k + 1 < cols ? x[k + 1] : 0.0f);
+    sum += bf16_value(w[k / 2] & 0xffff);
+    sum += bf16_value(w[k / 2] >> 16);
+  }
+  sums[i] = sum;
+  uint32_t* group = out + (i / 2) * 16;
+  const int h = static_cast<int>(half % 2);
+#pragma unroll
+  for (int k = 0; k < 8; k++) group[kDeal == Deal::kEights ? 8 * h + k : k / 2 * 4 + 2 * h + k % 2] = w[k];
+}
+
+// Where the rounded rows lie in the workspace; absent where no type wants them.
+struct RoundedForms {
+  int64_t eights = -1, fours = -1, sums = 0, bytes = 0;
+  int64_t groups = 0;
+};
+
+static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
+                                  int32_t count) {
+  RoundedForms f;
+  f.groups = (cols + kGroup - 1) / kGroup;
+  bool eights = false, fours = false;
+  for (int32_t w = 0; w < count; w++)
+    for (int32_t i = 0; i < weights[w]->segment_count; i++) {
+      const DType type = weights[w]->segments[i].type;
+      if (linear_compute(call.compute, type) != kComputeBF16) continue;
+      (deal_of(type) == Deal::kEights ? eights : fours) = true;
+    }
+  if (!eights && !fours) return f;
+  f.bytes = (rows * f.groups * 2 * 4 + 255) / 256 * 256;
+  for (int64_t* at : {eights ? &f.eights : nullptr, fours ? &f.fours : nullptr}) {
+    if (at == nullptr) continue;
+    *at = f.bytes;
+    f.bytes += rows * f.groups * 64;
+  }
+  return f;
+}
+
+int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
+                           int32_t count) {
+  return rounded_forms(call, rows, cols, weights, count).bytes;
+}
+
+struct SourceRows {
+  RowSource source;
+  __device__ __forceinline__ float operator()(int64_t i, int64_t k) const {
+    return source.x[source_row(source, i) * source.stride + k];
+  }
+};
+
+template <DType kType>
+static void segment_f32(const SegmentArgs& s, const RowSource& source, const Gpu& gpu) {
+  if (source.tiles != nullptr) return launch_f32<kType, kExpertTileRows>(s, source, SourceRows{source}, gpu);
+  if (source.rows <= 4) return launch_f32<kType, 4>(s, source, SourceRows{source}, gpu);
+  launch_f32<kType, 16>(s, source, SourceRows{source}, gpu);
+}
+
+template <DType kType, int kTiles>
+static void launch_few(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  launch(linear_few_kernel<kType, kTiles>, grid_of(s, source, 8 * kTiles, 16), kLinearThreads, 0, gpu, s, source, r);
+}
+
+template <DType kType>
+static void segment_bf16(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  if (source.tiles != nullptr) return launch_few<kType, kExpertTileRows / 8>(s, source, r, gpu);
+  if (source.rows <= 8) return launch_few<kType, 1>(s, source, r, gpu);
+  if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
+  if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
+  launch(linear_many_kernel<kType>, grid_of(s, source, kManyRows, kManyRows), kLinearThreads, 2 * sizeof(ManyStage),
+         gpu, s, source, r);
+}
+
+// f.template operator()<type>() of the types of weights.
+template <class F>
+static void with_block_type(DType type, const F& f) {
+  switch (type) {
+    case kQ8_0:
+      return f.template operator()<kQ8_0>();
+    case kQ4_0:
+      return f.template operator()<kQ4_0>();
+    case kQ4_1:
+      return f.template operator()<kQ4_1>();
+    case kQ5_0:
+      return f.template operator()<kQ5_0>();
+    case kQ5_1:
+      return f.template operator()<kQ5_1>();
+    case kQ2_K:
+      return f.template operator()<kQ2_K>();
+    case kQ3_K:
+      return f.template operator()<kQ3_K>();
+    case kQ4_K:
+      return f.template operator()<kQ4_K>();
+    case kQ5_K:
+      return f.template operator()<kQ5_K>();
+    case kQ6_K:
+      return f.template operator()<kQ6_K>();
+    case kIQ4_NL:
+      return f.template operator()<kIQ4_NL>();
+    case kIQ4_XS:
+      return f.template operator()<kIQ4_XS>();
+    default:
+      throw Error("ERR_UNSUPPORTED", "a matrix of this type cannot be multiplied on a CUDA device");
+  }
+}
+
+static void segment_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentArgs& s, DType type,
+                        const RoundedForms& f, const uint8_t* workspace) {
+  if (linear_compute(call.compute, type) == kComputeF32) {
+    if (type == kF32) return segment_f32<kF32>(s, source, gpu);
+    if (type == kF16) return segment_f32<kF16>(s, source, gpu);
+    if (type == kBF16) return segment_f32<kBF16>(s, source, gpu);
+    return with_block_type(type, [&]<DType kType>() { segment_f32<kType>(s, source, gpu); });
+  }
+  const int64_t at = deal_of(type) == Deal::kEights ? f.eights : f.fours;
+  const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
+                         reinterpret_cast<const float*>(workspace + f.sums), f.groups};
+  if (type == kBF16) return segment_bf16<kBF16>(s, source, r, gpu);
+  with_block_type(type, [&]<DType kType>() { segment_bf16<kType>(s, source, r, gpu); });
+}
+
+void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
+              uint8_t* workspace) {
+  const DeviceMatrix* weights[4];
+  for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
+  const int64_t cols = weights[0]->cols;
+  const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count);
+  const unsigned blocks = blocks_of(source.rows * f.groups * 2, 128);
+  if (f.eights >= 0)
+    launch(round_kernel<Deal::kEights>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
+           reinterpret_cast<uint32_t*>(workspace + f.eights), reinterpret_cast<float*>(workspace + f.sums));
+  if (f.fours >= 0)
+    launch(round_kernel<Deal::kFours>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
+           reinterpret_cast<uint32_t*>(workspace + f.fours), reinterpret_cast<float*>(workspace + f.sums));
+  for (int32_t p = 0; p < count; p++)
+    for (int32_t i = 0; i < weights[p]->segment_count; i++) {
+      const MatrixSegment& m = weights[p]->segments[i];
+      const int64_t begin = source.tiles ? 0 : m.row_begin;  // an expert's own columns begin at 0
+      const float* bias = products[p].bias;
+      const SegmentArgs s = {m.data,
+                             m.row_bytes,
+                             m.rows,
+                             cols,
+                             (cols + block_layout(m.type).block - 1) / block_layout(m.type).block,
+                             m.row_begin,
+                             bias ? bias + begin : nullptr,
+                             products[p].y + begin,
+                             products[p].y_stride};
+      segment_run(call, gpu, source, s, m.type, f, workspace);
+    }
+}
+
+static const DeviceMatrix& matrix_of(const Tensor& t) { return *static_cast<const DeviceMatrix*>(t.data); }
+
+static int64_t linear_workspace(const OpCall& call) {
+  const DeviceMatrix* weights[3];
+  for (int32_t p = 0; p < call.out_count; p++) weights[p] = &matrix_of(call.in[1 + 2 * p]);
+  return multiply_workspace(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count);
+}
+
+static void linear_run(const OpCall& call, const Gpu& gpu) {
+  Product products[3];
+  for (int32_t p = 0; p < call.out_count; p++)
+    products[p] = {&matrix_of(call.in[1 + 2 * p]), static_cast<const float*>(call.in[2 + 2 * p].data),
+                   static_cast<float*>(call.out[p].data), call.out[p].dim[1]};
+  const RowSource source = {
+      static_cast<const float*>(call.in[0].data), call.in[0].dim[1], call.in[0].dim[0], nullptr, nullptr, 0, 0};
+  if (source.rows > 0) multiply(call, gpu, source, products, call.out_count, call.workspace);
+}
+
+extern const CudaOp linear_op;
+const CudaOp linear_op = {linear_run, linear_workspace, linear_compute};
+
+}  // namespace verdant::cuda

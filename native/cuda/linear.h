@@ -1,0 +1,45 @@
+// Products of rows with weight matrices, for the ops that have them: linear, moe, conv1d.
+#pragma once
+#include "cuda/op.h"
+
+namespace verdant::cuda {
+
+// Some rows of x that meet one expert of a stack of matrices (moe): places first .. first + count - 1 of a list.
+struct ExpertTile {
+  int32_t expert, first, count;
+};
+
+// Where rows of x come from: row i is x + i * stride; or (list) x + list[i] * stride. With `tiles`, block i of rows is
+// tiles[i], of a matrix that begins at row expert * rows of the segments, and tiles whose expert lies in another
+// segment pass.
+struct RowSource {
+  const float* x;
+  int64_t stride;
+  int64_t rows;  // in all
+  const int32_t* list;
+  const ExpertTile* tiles;
+  int64_t tile_count;
+  int64_t expert_rows;  // output rows of an expert
+};
+
+// y[i][n] = sum_k x[i][k] w[n][k] (+ bias[n]), rows of y as rows of the source (with a list: of the list).
+struct Product {
+  const DeviceMatrix* weight;
+  const float* bias;  // or null
+  float* y;
+  int64_t y_stride;
+};
+
+// How a type is multiplied where `wanted` was asked for; kComputeCount: it cannot be.
+Compute linear_compute(Compute wanted, DType type);
+// Bytes that `multiply` needs for x of a source with these matrices.
+int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
+                           int32_t count);
+// All products of the same rows of x.
+void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
+              uint8_t* workspace);
+
+// Rows per ExpertTile at most.
+constexpr int32_t kExpertTileRows = 32;
+
+}  // namespace verdant::cuda

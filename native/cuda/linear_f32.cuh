@@ -1,0 +1,94 @@
+// Linear in f32: weights of any type decoded exactly, one fmaf chain per element and slice, columns ascending.
+#pragma once
+#include "cuda/fragments.cuh"
+#include "cuda/linear_args.cuh"
+
+namespace verdant::cuda {
+
+constexpr int kF32Rows = kWarp;          // of w, of a block of threads: a lane each
+constexpr int kTileStride = kGroup + 1;  // floats: lanes read a column of a tile without bank conflicts
+
+// 32 rows of group j of w as floats in shared memory, by one warp; zeros past the columns and rows.
+template <DType kType>
+static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const BlockRows& b, int64_t j, float* tile) {
+  const int lane = warp_lane();
+  if constexpr (block_layout(kType).block == 1) {
+    const int64_t column = j * kGroup + lane;
+    for (int r = 0; r < kF32Rows; r++) {
+      float w = 0.0f;
+      if (r < b.w_count && column < s.cols) {
+        const uint8_t* row = s.data + (b.w_begin + r) * s.row_bytes;
+        if constexpr (kType == kF32) w = reinterpret_cast<const float*>(row)[column];
+        if constexpr (kType == kF16) w = f16_at(row + 2 * column);
+        if constexpr (kType == kBF16) w = bf16_value(reinterpret_cast<const uint16_t*>(row)[column]);
+      }
+      tile[r * kTileStride + lane] = w;
+    }
+  } else {
+    using F = Fragments<kType>;
+    const int t = lane % 4;
+    for (int r = lane / 4; r < kF32Rows; r += 8) {
+      const int64_t from = b.w_begin + (r < b.w_count ? r : b.w_count - 1);
+      const uint8_t* row = s.data + from * s.row_bytes;
+      uint32_t w[4];
+      F::load(row, s.blocks, j, t, w);
+      const GroupScale g = F::scale(row, s.blocks, j);
+      for (int i = 0; i < 8; i++) {
+        const int at = F::kDeal == Deal::kEights ? 8 * t + i : i / 4 * 16 + 4 * t + i % 4;
+        const int half = F::kHalves ? i / 4 : 0;
+        const float code = bf16_value(i % 2 ? w[i / 2] >> 16 : w[i / 2] & 0xffff);
+        tile[r * kTileStride + at] = F::kMinima ? g.s[half] * code + g.m[half] : g.s[half] * code;
+      }
+    }
+  }
+}
+
+// kRows rows of x with 32 rows of w. Warps are slices, lanes are rows of w. X: x(i, k) for row i of the source, k below
+// the columns.
+template <DType kType, int kRows, class X>
+static __global__ void linear_f32_kernel(SegmentArgs s, RowSource source, X x) {
+  VERDANT_DYNAMIC_SHARED(shared);
+  const BlockRows b = block_rows(s, source, kRows, kF32Rows);
+  if (b.count <= 0) return;
+  const int warp = warp_index(), lane = warp_lane();
+  float* tile = reinterpret_cast<float*>(shared) + warp * (kF32Rows * kTileStride + kRows * kGroup);
+  float* xs = tile + kF32Rows * kTileStride;
+  const int64_t per = slice_groups(s.cols), groups = (s.cols + kGroup - 1) / kGroup;
+  const int64_t end = (warp + 1) * per < groups ? (warp + 1) * per : groups;
+  float sum[kRows] = {};
+  for (int64_t j = warp * per; j < end; j++) {
+    load_tile<kType>(s, b, j, tile);
+    for (int i = 0; i < kRows; i++)
+      xs[i * kGroup + lane] = i < b.count && j * kGroup + lane < s.cols ? x(b.first + i, j * kGroup + lane) : 0.0f;
+    __syncwarp();
+    const int64_t left = s.cols - j * kGroup;
+    const int count = left < kGroup ? static_cast<int>(left) : kGroup;
+    for (int k = 0; k < count; k++) {
+      const float w = tile[lane * kTileStride + k];
+#pragma unroll
+      for (int i = 0; i < kRows; i++) sum[i] = fmaf(xs[i * kGroup + k], w, sum[i]);
+    }
+    __syncwarp();
+  }
+  __syncthreads();
+  float* sums = reinterpret_cast<float*>(shared);  // (slices, rows of x, rows of w)
+#pragma unroll
+  for (int i = 0; i < kRows; i++) sums[(warp * kRows + i) * kF32Rows + lane] = sum[i];
+  __syncthreads();
+  for (int i = warp; i < b.count; i += kSlices) {
+    if (lane >= b.w_count) continue;
+    float total = sums[i * kF32Rows + lane];
+    for (int w = 1; w < kSlices && w * per < groups; w++) total += sums[(w * kRows + i) * kF32Rows + lane];
+    if (s.bias != nullptr) total += s.bias[b.y_column + lane];
+    s.y[(b.first + i) * s.y_stride + b.y_column + lane] = total;
+  }
+}
+
+template <DType kType, int kRows, class X>
+static void launch_f32(const SegmentArgs& s, const RowSource& source, const X& x, const Gpu& gpu) {
+  const int64_t shared = int64_t{kSlices} * (kF32Rows * kTileStride + kRows * kGroup) * 4;
+  launch(linear_f32_kernel<kType, kRows, X>, grid_of(s, source, kRows, kF32Rows), kLinearThreads, shared, gpu, s,
+         source, x);
+}
+
+}  // namespace verdant::cuda

@@ -1,0 +1,262 @@
+// Linear on tensor cores: x rounded to bf16, weights as bf16 (exact codes of block types, whose scales act on sums of
+// 32 or 16 products), sums in f32. One chain per element and slice whatever the number of rows: both kernels below give
+// the same bits.
+#pragma once
+#include "cuda/fragments.cuh"
+#include "cuda/linear_args.cuh"
+
+namespace verdant::cuda {
+
+// x in bf16: (rows, groups, 4 lanes) of 8 numbers, as weights are dealt; and sums of 16 of them, (rows, groups, 2).
+struct RoundedRows {
+  const uint4* x;
+  const float* sums;
+  int64_t groups;
+};
+
+template <>
+struct Fragments<kBF16> {
+  static constexpr Deal kDeal = Deal::kEights;
+  static constexpr bool kHalves = false, kMinima = false;
+};
+
+constexpr bool has_scales(DType type) { return type != kBF16; }
+
+// Codes of lane t of group j; zeros past the columns of a row of single numbers (which is padded to 16 bytes).
+template <DType kType>
+static __device__ __forceinline__ uint4 load_codes(const SegmentArgs& s, const uint8_t* row, int64_t j, int t) {
+  if constexpr (kType == kBF16) {
+    const int64_t column = j * kGroup + 8 * t;
+    if (column >= s.cols) return make_uint4(0, 0, 0, 0);
+    return *reinterpret_cast<const uint4*>(row + 2 * column);
+  } else {
+    uint32_t w[4];
+    Fragments<kType>::load(row, s.blocks, j, t, w);
+    return make_uint4(w[0], w[1], w[2], w[3]);
+  }
+}
+
+// Scales of the two rows of w of a lane, and the sums of x of its two rows of x (minima only).
+struct TileScales {
+  GroupScale low, high;  // rows g and g + 8
+  float2 sum[2];         // sums of weights 0 .. 15 and 16 .. 31 of rows 2 t and 2 t + 1 of x
+};
+
+template <DType kType>
+static __device__ __forceinline__ void scale_add(float acc[4], const float part[4], const TileScales& k, int half,
+                                                 bool whole) {
+  const float s[2] = {k.low.s[half], k.high.s[half]}, m[2] = {k.low.m[half], k.high.m[half]};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    acc[i] = fmaf(s[i / 2], part[i], acc[i]);
+    if constexpr (Fragments<kType>::kMinima) {
+      const float2 sums = k.sum[i % 2];
+      acc[i] = fmaf(m[i / 2], whole ? sums.x + sums.y : half == 0 ? sums.x : sums.y, acc[i]);
+    }
+  }
+}
+
+// acc (16 rows of w, 8 rows of x) += one group. low, high: codes of rows g and g + 8; x: of row g of x.
+template <DType kType>
+static __device__ __forceinline__ void group_step(float acc[4], const uint4& low, const uint4& high, const uint4& x,
+                                                  const TileScales& k) {
+  const uint32_t first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
+  if constexpr (!has_scales(kType)) {
+    mma(acc, first, x.x, x.y);
+    mma(acc, second, x.z, x.w);
+  } else if constexpr (Fragments<kType>::kHalves) {
+    float part[4] = {0.0f, 0.0f, 0.0f, 0.0f}, rest[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    mma(part, first, x.x, x.y);
+    mma(rest, second, x.z, x.w);
+    scale_add<kType>(acc, part, k, 0, false);
+    scale_add<kType>(acc, rest, k, 1, false);
+  } else {
+    float part[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    mma(part, first, x.x, x.y);
+    mma(part, second, x.z, x.w);
+    scale_add<kType>(acc, part, k, 0, true);
+  }
+}
+
+static __device__ __forceinline__ int64_t source_row(const RowSource& source, int64_t i) {
+  return source.list ? source.list[i] : i;
+}
+
+// Few rows of x: 16 rows of w by 8 kTiles rows of x. Warps are slices, whose sums meet in shared memory.
+template <DType kType, int kTiles>
+static __global__ void __launch_bounds__(kLinearThreads)
+    linear_few_kernel(SegmentArgs s, RowSource source, RoundedRows r) {
+  __shared__ float sums[kSlices][8 * kTiles][16];
+  const BlockRows b = block_rows(s, source, 8 * kTiles, 16);
+  if (b.count <= 0) return;
+  const int warp = warp_index(), lane = warp_lane(), g = lane / 4, t = lane % 4;
+  const auto w_row = [&](int64_t i) {
+    return s.data + (b.w_begin + (i < b.w_count ? i : b.w_count - 1)) * s.row_bytes;
+  };
+  const auto x_row = [&](int64_t i) { return source_row(source, b.first + (i < b.count ? i : b.count - 1)); };
+  const uint8_t *low_row = w_row(g), *high_row = w_row(g + 8);
+  const uint4* x[kTiles];
+  const float *sum_even[kTiles], *sum_odd[kTiles];
+#pragma unroll
+  for (int n = 0; n < kTiles; n++) {
+    x[n] = r.x + x_row(8 * n + g) * r.groups * 4 + t;
+    sum_even[n] = r.sums + x_row(8 * n + 2 * t) * r.groups * 2;
+    sum_odd[n] = r.sums + x_row(8 * n + 2 * t + 1) * r.groups * 2;
+  }
+  const int64_t per = slice_groups(s.cols), end = (warp + 1) * per < r.groups ? (warp + 1) * per : r.groups;
+  float acc[kTiles][4] = {};
+#pragma unroll 4
+  for (int64_t j = warp * per; j < end; j++) {
+    const uint4 low = load_codes<kType>(s, low_row, j, t), high = load_codes<kType>(s, high_row, j, t);
+    TileScales k{};
+    if constexpr (has_scales(kType)) {
+      k.low = Fragments<kType>::scale(low_row, s.blocks, j);
+      k.high = Fragments<kType>::scale(high_row, s.blocks, j);
+    }
+#pragma unroll
+    for (int n = 0; n < kTiles; n++) {
+      if constexpr (Fragments<kType>::kMinima) {
+        k.sum[0] = *reinterpret_cast<const float2*>(sum_even[n] + 2 * j);
+        k.sum[1] = *reinterpret_cast<const float2*>(sum_odd[n] + 2 * j);
+      }
+      group_step<kType>(acc[n], low, high, x[n][4 * j], k);
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < kTiles; n++)
+    for (int i = 0; i < 4; i++) sums[warp][8 * n + 2 * t + i % 2][g + i / 2 * 8] = acc[n][i];
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < 16 * 8 * kTiles; i += kLinearThreads) {
+    const int row = i / 16, column = i % 16;
+    if (row >= b.count || column >= b.w_count) continue;
+    float total = sums[0][row][column];
+    for (int w = 1; w < kSlices && w * per < r.groups; w++) total += sums[w][row][column];
+    if (s.bias != nullptr) total += s.bias[b.y_column + column];
+    s.y[(b.first + row) * s.y_stride + b.y_column + column] = total;
+  }
+}
+
+constexpr int kManyRows = 128;  // of w and of x, of a block of threads
+constexpr int kWarpRows = 32, kWarpColumns = 64, kColumnTiles = kWarpColumns / 8;
+
+// One group of 128 rows of w and of x, as both lie in shared memory.
+struct ManyStage {
+  uint4 w[kManyRows][4], x[kManyRows][4];
+  GroupScale scales[kManyRows];
+  float2 sums[kManyRows];
+};
+
+// What a thread carries from device memory to a stage.
+struct ManyLoad {
+  uint4 w[2], x[2];
+  GroupScale scale;
+  float2 sum;
+};
+
+template <DType kType>
+static __device__ __forceinline__ void load_stage(const SegmentArgs& s, const BlockRows& b, const RowSource& source,
+                                                  const RoundedRows& r, int64_t j, ManyLoad& l) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const int64_t row = (thread + i * kLinearThreads) / 4;
+    const uint8_t* w = s.data + (b.w_begin + (row < b.w_count ? row : b.w_count - 1)) * s.row_bytes;
+    l.w[i] = load_codes<kType>(s, w, j, thread % 4);
+    l.x[i] = r.x[(source_row(source, b.first + (row < b.count ? row : b.count - 1)) * r.groups + j) * 4 + thread % 4];
+  }
+  if constexpr (has_scales(kType)) {
+    const int64_t row = thread % kManyRows;
+    if (thread < kManyRows)
+      l.scale = Fragments<kType>::scale(s.data + (b.w_begin + (row < b.w_count ? row : b.w_count - 1)) * s.row_bytes,
+                                        s.blocks, j);
+    else if constexpr (Fragments<kType>::kMinima)
+      l.sum = *reinterpret_cast<const float2*>(
+          r.sums + (source_row(source, b.first + (row < b.count ? row : b.count - 1)) * r.groups + j) * 2);
+  }
+}
+
+template <DType kType>
+static __device__ __forceinline__ void store_stage(const ManyLoad& l, ManyStage& stage) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const int row = (thread + i * kLinearThreads) / 4;
+    stage.w[row][thread % 4] = l.w[i];
+    stage.x[row][thread % 4] = l.x[i];
+  }
+  if constexpr (has_scales(kType)) {
+    if (thread < kManyRows)
+      stage.scales[thread] = l.scale;
+    else
+      stage.sums[thread - kManyRows] = l.sum;
+  }
+}
+
+// Many rows of x: 128 rows of w by 128 of x; warps take 32 by 64 of them. Slices one after the other.
+template <DType kType>
+static __global__ void __launch_bounds__(kLinearThreads, 1)
+    linear_many_kernel(SegmentArgs s, RowSource source, RoundedRows r) {
+  VERDANT_DYNAMIC_SHARED(shared);
+  auto* stages = reinterpret_cast<ManyStage*>(shared);
+  const BlockRows b = block_rows(s, source, kManyRows, kManyRows);
+  if (b.count <= 0) return;
+  const int lane = warp_lane(), g = lane / 4, t = lane % 4;
+  const int w_at = warp_index() / 2 * kWarpRows, x_at = warp_index() % 2 * kWarpColumns;
+  const int64_t per = slice_groups(s.cols);
+  float acc[2][kColumnTiles][4] = {}, total[2][kColumnTiles][4] = {};
+  ManyLoad next{};
+  load_stage<kType>(s, b, source, r, 0, next);
+  store_stage<kType>(next, stages[0]);
+  __syncthreads();
+  int64_t left = per;  // groups of this slice
+  bool first = true;
+  for (int64_t j = 0; j < r.groups; j++) {
+    if (j + 1 < r.groups) load_stage<kType>(s, b, source, r, j + 1, next);
+    const ManyStage& stage = stages[j % 2];
+#pragma unroll
+    for (int m = 0; m < 2; m++) {
+      const int row = w_at + 16 * m + g;
+      const uint4 low = stage.w[row][t], high = stage.w[row + 8][t];
+      TileScales k{};
+      if constexpr (has_scales(kType)) {
+        k.low = stage.scales[row];
+        k.high = stage.scales[row + 8];
+      }
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; n++) {
+        if constexpr (Fragments<kType>::kMinima) {
+          k.sum[0] = stage.sums[x_at + 8 * n + 2 * t];
+          k.sum[1] = stage.sums[x_at + 8 * n + 2 * t + 1];
+        }
+        group_step<kType>(acc[m][n], low, high, stage.x[x_at + 8 * n + g][t], k);
+      }
+    }
+    if (j + 1 < r.groups) store_stage<kType>(next, stages[(j + 1) % 2]);
+    if (--left == 0 || j + 1 == r.groups) {
+      left = per;
+#pragma unroll
+      for (int i = 0; i < 8 * kColumnTiles; i++) {
+        float& a = acc[i / (4 * kColumnTiles)][i / 4 % kColumnTiles][i % 4];
+        float& sum = total[i / (4 * kColumnTiles)][i / 4 % kColumnTiles][i % 4];
+        sum = first ? a : sum + a;
+        a = 0.0f;
+      }
+      first = false;
+    }
+    __syncthreads();
+  }
+#pragma unroll
+  for (int m = 0; m < 2; m++)
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int column = w_at + 16 * m + g + i / 2 * 8, row = x_at + 8 * n + 2 * t + i % 2;
+        if (row >= b.count || column >= b.w_count) continue;
+        float y = total[m][n][i];
+        if (s.bias != nullptr) y += s.bias[b.y_column + column];
+        s.y[(b.first + row) * s.y_stride + b.y_column + column] = y;
+      }
+}
+
+}  // namespace verdant::cuda
