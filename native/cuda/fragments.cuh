@@ -41,10 +41,19 @@ struct Fragments;
 
 template <DType kType>
 struct BlockFields {
-  static constexpr BlockLayout kLayout = block_layout(kType);
+  // field_offset of weights.h
+  template <int kField>
+  static __device__ __forceinline__ int64_t offset(int64_t blocks) {
+    if constexpr (kField == 0) {
+      return 0;
+    } else {
+      constexpr int32_t kBytes = block_layout(kType).bytes[kField - 1];
+      return offset<kField - 1>(blocks) + (kBytes * blocks + 15) / 16 * 16;
+    }
+  }
   template <int kField>
   static __device__ __forceinline__ const uint8_t* field(const uint8_t* row, int64_t blocks) {
-    return row + field_offset(kLayout, kField, blocks);
+    return row + offset<kField>(blocks);
   }
 };
 

@@ -43,8 +43,8 @@ static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const Blo
   }
 }
 
-// kRows rows of x with 32 rows of w. Warps are slices, lanes are rows of w. X: x(i, k) for row i of the source, k below
-// the columns.
+// kRows rows of x with 32 rows of w. Warps are slices, lanes are rows of w. X: x(i, k, n) for row i of the source, k
+// below the columns, n a row of w of the same group.
 template <DType kType, int kRows, class X>
 static __global__ void linear_f32_kernel(SegmentArgs s, RowSource source, X x) {
   VERDANT_DYNAMIC_SHARED(shared);
@@ -59,7 +59,8 @@ static __global__ void linear_f32_kernel(SegmentArgs s, RowSource source, X x) {
   for (int64_t j = warp * per; j < end; j++) {
     load_tile<kType>(s, b, j, tile);
     for (int i = 0; i < kRows; i++)
-      xs[i * kGroup + lane] = i < b.count && j * kGroup + lane < s.cols ? x(b.first + i, j * kGroup + lane) : 0.0f;
+      xs[i * kGroup + lane] =
+          i < b.count && j * kGroup + lane < s.cols ? x(b.first + i, j * kGroup + lane, s.row_begin + b.w_begin) : 0.0f;
     __syncwarp();
     const int64_t left = s.cols - j * kGroup;
     const int count = left < kGroup ? static_cast<int>(left) : kGroup;

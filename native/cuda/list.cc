@@ -6,6 +6,7 @@ extern const CudaOp activation_op;
 extern const CudaOp add_op;
 extern const CudaOp gated_op;
 extern const CudaOp linear_op;
+extern const CudaOp conv1d_op;
 extern const CudaOp mul_op;
 extern const CudaOp rms_norm_op;
 extern const CudaOp scale_op;
@@ -33,6 +34,8 @@ const CudaOp& cuda_op(int32_t id) {
       return softcap_op;
     case kOpLinear:
       return linear_op;
+    case kOpConv1d:
+      return conv1d_op;
     default:
       return none;
   }
