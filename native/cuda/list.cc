@@ -7,6 +7,7 @@ extern const CudaOp add_op;
 extern const CudaOp gated_op;
 extern const CudaOp linear_op;
 extern const CudaOp conv1d_op;
+extern const CudaOp moe_op;
 extern const CudaOp mul_op;
 extern const CudaOp rms_norm_op;
 extern const CudaOp scale_op;
@@ -36,6 +37,8 @@ const CudaOp& cuda_op(int32_t id) {
       return linear_op;
     case kOpConv1d:
       return conv1d_op;
+    case kOpMoe:
+      return moe_op;
     default:
       return none;
   }
