@@ -85,7 +85,7 @@ int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const
 
 struct SourceRows {
   RowSource source;
-  __device__ __forceinline__ float operator()(int64_t i, int64_t k) const {
+  __device__ __forceinline__ float operator()(int64_t i, int64_t k, int64_t) const {
     return source.x[source_row(source, i) * source.stride + k];
   }
 };
@@ -108,56 +108,20 @@ static void segment_bf16(const SegmentArgs& s, const RowSource& source, const Ro
   if (source.rows <= 8) return launch_few<kType, 1>(s, source, r, gpu);
   if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
   if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
-  launch(linear_many_kernel<kType>, grid_of(s, source, kManyRows, kManyRows), kLinearThreads, 2 * sizeof(ManyStage),
-         gpu, s, source, r);
-}
-
-// f.template operator()<type>() of the types of weights.
-template <class F>
-static void with_block_type(DType type, const F& f) {
-  switch (type) {
-    case kQ8_0:
-      return f.template operator()<kQ8_0>();
-    case kQ4_0:
-      return f.template operator()<kQ4_0>();
-    case kQ4_1:
-      return f.template operator()<kQ4_1>();
-    case kQ5_0:
-      return f.template operator()<kQ5_0>();
-    case kQ5_1:
-      return f.template operator()<kQ5_1>();
-    case kQ2_K:
-      return f.template operator()<kQ2_K>();
-    case kQ3_K:
-      return f.template operator()<kQ3_K>();
-    case kQ4_K:
-      return f.template operator()<kQ4_K>();
-    case kQ5_K:
-      return f.template operator()<kQ5_K>();
-    case kQ6_K:
-      return f.template operator()<kQ6_K>();
-    case kIQ4_NL:
-      return f.template operator()<kIQ4_NL>();
-    case kIQ4_XS:
-      return f.template operator()<kIQ4_XS>();
-    default:
-      throw Error("ERR_UNSUPPORTED", "a matrix of this type cannot be multiplied on a CUDA device");
-  }
+  launch(linear_many_kernel<kType>, grid_of(s, source, kManyRows, kManyRows), kManyThreads, 2 * sizeof(ManyStage), gpu,
+         s, source, r);
 }
 
 static void segment_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentArgs& s, DType type,
                         const RoundedForms& f, const uint8_t* workspace) {
-  if (linear_compute(call.compute, type) == kComputeF32) {
-    if (type == kF32) return segment_f32<kF32>(s, source, gpu);
-    if (type == kF16) return segment_f32<kF16>(s, source, gpu);
-    if (type == kBF16) return segment_f32<kBF16>(s, source, gpu);
-    return with_block_type(type, [&]<DType kType>() { segment_f32<kType>(s, source, gpu); });
-  }
+  if (linear_compute(call.compute, type) == kComputeF32)
+    return with_weight_type(type, [&]<DType kType>() { segment_f32<kType>(s, source, gpu); });
   const int64_t at = deal_of(type) == Deal::kEights ? f.eights : f.fours;
   const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
                          reinterpret_cast<const float*>(workspace + f.sums), f.groups};
-  if (type == kBF16) return segment_bf16<kBF16>(s, source, r, gpu);
-  with_block_type(type, [&]<DType kType>() { segment_bf16<kType>(s, source, r, gpu); });
+  with_weight_type(type, [&]<DType kType>() {
+    if constexpr (kType != kF32 && kType != kF16) segment_bf16<kType>(s, source, r, gpu);
+  });
 }
 
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
@@ -176,17 +140,8 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   for (int32_t p = 0; p < count; p++)
     for (int32_t i = 0; i < weights[p]->segment_count; i++) {
       const MatrixSegment& m = weights[p]->segments[i];
-      const int64_t begin = source.tiles ? 0 : m.row_begin;  // an expert's own columns begin at 0
-      const float* bias = products[p].bias;
-      const SegmentArgs s = {m.data,
-                             m.row_bytes,
-                             m.rows,
-                             cols,
-                             (cols + block_layout(m.type).block - 1) / block_layout(m.type).block,
-                             m.row_begin,
-                             bias ? bias + begin : nullptr,
-                             products[p].y + begin,
-                             products[p].y_stride};
+      SegmentArgs s = segment_args(m, cols, products[p].bias, products[p].y, products[p].y_stride);
+      if (source.tiles != nullptr) s.y = products[p].y;  // an expert's own columns begin at 0
       segment_run(call, gpu, source, s, m.type, f, workspace);
     }
 }
@@ -205,7 +160,7 @@ static void linear_run(const OpCall& call, const Gpu& gpu) {
     products[p] = {&matrix_of(call.in[1 + 2 * p]), static_cast<const float*>(call.in[2 + 2 * p].data),
                    static_cast<float*>(call.out[p].data), call.out[p].dim[1]};
   const RowSource source = {
-      static_cast<const float*>(call.in[0].data), call.in[0].dim[1], call.in[0].dim[0], nullptr, nullptr, 0, 0};
+      static_cast<const float*>(call.in[0].data), call.in[0].dim[1], call.in[0].dim[0], nullptr, nullptr, 0, 0, 0};
   if (source.rows > 0) multiply(call, gpu, source, products, call.out_count, call.workspace);
 }
 

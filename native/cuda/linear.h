@@ -20,6 +20,7 @@ struct RowSource {
   const ExpertTile* tiles;
   int64_t tile_count;
   int64_t expert_rows;  // output rows of an expert
+  int64_t group_rows;   // conv1d: no block of threads has output rows of two groups of so many; 0: no groups
 };
 
 // y[i][n] = sum_k x[i][k] w[n][k] (+ bias[n]), rows of y as rows of the source (with a list: of the list).

@@ -1,7 +1,9 @@
 // What the kernels of linear share.
 #pragma once
+#include "core/error.h"
 #include "cuda/launch.cuh"
 #include "cuda/linear.h"
+#include "cuda/weights.h"
 
 namespace verdant::cuda {
 
@@ -26,6 +28,59 @@ struct SegmentArgs {
   int64_t y_stride;
 };
 
+static inline SegmentArgs segment_args(const MatrixSegment& m, int64_t cols, const float* bias, float* y,
+                                       int64_t y_stride) {
+  const int64_t block = block_layout(m.type).block;
+  return {m.data,
+          m.row_bytes,
+          m.rows,
+          cols,
+          (cols + block - 1) / block,
+          m.row_begin,
+          bias ? bias + m.row_begin : nullptr,
+          y + m.row_begin,
+          y_stride};
+}
+
+// f.template operator()<type>() of the types of weights.
+template <class F>
+static void with_weight_type(DType type, const F& f) {
+  switch (type) {
+    case kF32:
+      return f.template operator()<kF32>();
+    case kF16:
+      return f.template operator()<kF16>();
+    case kBF16:
+      return f.template operator()<kBF16>();
+    case kQ8_0:
+      return f.template operator()<kQ8_0>();
+    case kQ4_0:
+      return f.template operator()<kQ4_0>();
+    case kQ4_1:
+      return f.template operator()<kQ4_1>();
+    case kQ5_0:
+      return f.template operator()<kQ5_0>();
+    case kQ5_1:
+      return f.template operator()<kQ5_1>();
+    case kQ2_K:
+      return f.template operator()<kQ2_K>();
+    case kQ3_K:
+      return f.template operator()<kQ3_K>();
+    case kQ4_K:
+      return f.template operator()<kQ4_K>();
+    case kQ5_K:
+      return f.template operator()<kQ5_K>();
+    case kQ6_K:
+      return f.template operator()<kQ6_K>();
+    case kIQ4_NL:
+      return f.template operator()<kIQ4_NL>();
+    case kIQ4_XS:
+      return f.template operator()<kIQ4_XS>();
+    default:
+      throw Error("ERR_UNSUPPORTED", "a matrix of this type cannot be multiplied on a CUDA device");
+  }
+}
+
 // The rows of x that a block of threads takes, and the rows of w, of one segment.
 struct BlockRows {
   int64_t first, count;      // of x
@@ -41,9 +96,9 @@ static __device__ __forceinline__ BlockRows block_rows(const SegmentArgs& s, con
   const int64_t x_block = blockIdx.x % x_blocks, w_block = blockIdx.x / x_blocks;
   const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
   if (source.tiles == nullptr) {
-    const int64_t begin = w_block * w_rows;
-    return {x_block * x_rows, least(x_rows, source.rows - x_block * x_rows), begin, least(w_rows, s.rows - begin),
-            begin};
+    const int64_t group = source.group_rows > 0 ? source.group_rows : s.rows, per = (group + w_rows - 1) / w_rows;
+    const int64_t at = w_block % per * w_rows, begin = w_block / per * group + at;
+    return {x_block * x_rows, least(x_rows, source.rows - x_block * x_rows), begin, least(w_rows, group - at), begin};
   }
   const ExpertTile tile = source.tiles[x_block];
   const int64_t base = tile.expert * source.expert_rows - s.row_begin, begin = w_block * w_rows;
@@ -52,9 +107,9 @@ static __device__ __forceinline__ BlockRows block_rows(const SegmentArgs& s, con
 }
 
 static inline unsigned grid_of(const SegmentArgs& s, const RowSource& source, int64_t x_rows, int64_t w_rows) {
-  const int64_t rows = source.tiles ? source.expert_rows : s.rows;
-  return static_cast<unsigned>((source.tiles ? source.tile_count : blocks_of(source.rows, x_rows)) *
-                               blocks_of(rows, w_rows));
+  if (source.tiles != nullptr) return static_cast<unsigned>(source.tile_count * blocks_of(source.expert_rows, w_rows));
+  const int64_t group = source.group_rows > 0 ? source.group_rows : s.rows;
+  return static_cast<unsigned>(int64_t{blocks_of(source.rows, x_rows)} * blocks_of(group, w_rows) * (s.rows / group));
 }
 
 }  // namespace verdant::cuda

@@ -137,7 +137,8 @@ static __global__ void __launch_bounds__(kLinearThreads)
 }
 
 constexpr int kManyRows = 128;  // of w and of x, of a block of threads
-constexpr int kWarpRows = 32, kWarpColumns = 64, kColumnTiles = kWarpColumns / 8;
+constexpr int kManyThreads = 512;
+constexpr int kWarpRows = 32, kWarpColumns = 32, kColumnTiles = kWarpColumns / 8;
 
 // One group of 128 rows of w and of x, as both lie in shared memory.
 struct ManyStage {
@@ -148,7 +149,7 @@ struct ManyStage {
 
 // What a thread carries from device memory to a stage.
 struct ManyLoad {
-  uint4 w[2], x[2];
+  uint4 w, x;
   GroupScale scale;
   float2 sum;
 };
@@ -156,52 +157,44 @@ struct ManyLoad {
 template <DType kType>
 static __device__ __forceinline__ void load_stage(const SegmentArgs& s, const BlockRows& b, const RowSource& source,
                                                   const RoundedRows& r, int64_t j, ManyLoad& l) {
-  const int thread = static_cast<int>(threadIdx.x);
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const int64_t row = (thread + i * kLinearThreads) / 4;
-    const uint8_t* w = s.data + (b.w_begin + (row < b.w_count ? row : b.w_count - 1)) * s.row_bytes;
-    l.w[i] = load_codes<kType>(s, w, j, thread % 4);
-    l.x[i] = r.x[(source_row(source, b.first + (row < b.count ? row : b.count - 1)) * r.groups + j) * 4 + thread % 4];
-  }
+  const int thread = static_cast<int>(threadIdx.x), quarter = thread / 4;
+  const auto w_row = [&](int row) {
+    return s.data + (b.w_begin + (row < b.w_count ? row : b.w_count - 1)) * s.row_bytes;
+  };
+  const auto x_row = [&](int row) { return source_row(source, b.first + (row < b.count ? row : b.count - 1)); };
+  l.w = load_codes<kType>(s, w_row(quarter), j, thread % 4);
+  l.x = r.x[(x_row(quarter) * r.groups + j) * 4 + thread % 4];
   if constexpr (has_scales(kType)) {
-    const int64_t row = thread % kManyRows;
     if (thread < kManyRows)
-      l.scale = Fragments<kType>::scale(s.data + (b.w_begin + (row < b.w_count ? row : b.w_count - 1)) * s.row_bytes,
-                                        s.blocks, j);
-    else if constexpr (Fragments<kType>::kMinima)
-      l.sum = *reinterpret_cast<const float2*>(
-          r.sums + (source_row(source, b.first + (row < b.count ? row : b.count - 1)) * r.groups + j) * 2);
+      l.scale = Fragments<kType>::scale(w_row(thread), s.blocks, j);
+    else if (Fragments<kType>::kMinima && thread < 2 * kManyRows)
+      l.sum = *reinterpret_cast<const float2*>(r.sums + (x_row(thread - kManyRows) * r.groups + j) * 2);
   }
 }
 
 template <DType kType>
 static __device__ __forceinline__ void store_stage(const ManyLoad& l, ManyStage& stage) {
   const int thread = static_cast<int>(threadIdx.x);
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const int row = (thread + i * kLinearThreads) / 4;
-    stage.w[row][thread % 4] = l.w[i];
-    stage.x[row][thread % 4] = l.x[i];
-  }
+  stage.w[thread / 4][thread % 4] = l.w;
+  stage.x[thread / 4][thread % 4] = l.x;
   if constexpr (has_scales(kType)) {
     if (thread < kManyRows)
       stage.scales[thread] = l.scale;
-    else
+    else if (thread < 2 * kManyRows)
       stage.sums[thread - kManyRows] = l.sum;
   }
 }
 
-// Many rows of x: 128 rows of w by 128 of x; warps take 32 by 64 of them. Slices one after the other.
+// Many rows of x: 128 rows of w by 128 of x; warps take 32 by 32 of them. Slices one after the other.
 template <DType kType>
-static __global__ void __launch_bounds__(kLinearThreads, 1)
+static __global__ void __launch_bounds__(kManyThreads, 1)
     linear_many_kernel(SegmentArgs s, RowSource source, RoundedRows r) {
   VERDANT_DYNAMIC_SHARED(shared);
   auto* stages = reinterpret_cast<ManyStage*>(shared);
   const BlockRows b = block_rows(s, source, kManyRows, kManyRows);
   if (b.count <= 0) return;
   const int lane = warp_lane(), g = lane / 4, t = lane % 4;
-  const int w_at = warp_index() / 2 * kWarpRows, x_at = warp_index() % 2 * kWarpColumns;
+  const int w_at = warp_index() / 4 * kWarpRows, x_at = warp_index() % 4 * kWarpColumns;
   const int64_t per = slice_groups(s.cols);
   float acc[2][kColumnTiles][4] = {}, total[2][kColumnTiles][4] = {};
   ManyLoad next{};

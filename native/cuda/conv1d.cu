@@ -1,0 +1,68 @@
+#include "ops/conv1d.h"
+
+#include "cuda/linear_f32.cuh"
+#include "cuda/rows.cuh"
+
+namespace verdant::cuda {
+
+constexpr int kConvX = 16;  // rows of y of a block of threads
+
+// The rows of x under the first tap of a row of y (it may lie before the sequence), and the sequence's bounds.
+struct ConvRow {
+  int64_t base, begin, end;
+};
+
+// One thread per row of y: row t of its sequence begins at stride * t - padding.
+static __global__ void conv_rows_kernel(const int32_t* starts, const int32_t* y_starts, int64_t sequences, int64_t rows,
+                                        int64_t stride, int64_t padding, ConvRow* out) {
+  const int64_t row = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  const int64_t s = sequence_of(y_starts, sequences, row);
+  const int64_t begin = starts[s];
+  out[row] = {begin + stride * (row - y_starts[s]) - padding, begin, starts[s + 1]};
+}
+
+// Column k of the product is tap k / width, channel k % width of the group of output row n.
+struct ConvSource {
+  const float* x;
+  const ConvRow* rows;
+  int64_t channels, group_rows;
+  int32_t width;
+  __device__ __forceinline__ float operator()(int64_t i, int64_t k, int64_t n) const {
+    const ConvRow r = rows[i];
+    const int32_t tap = static_cast<int32_t>(k) / width, channel = static_cast<int32_t>(k) % width;
+    const int64_t row = r.base + tap;
+    return row < r.begin || row >= r.end ? 0.0f : x[row * channels + n / group_rows * width + channel];
+  }
+};
+
+static int64_t conv1d_workspace(const OpCall& call) {
+  return call.out[0].dim[0] * static_cast<int64_t>(sizeof(ConvRow));
+}
+
+static void conv1d_run(const OpCall& call, const Gpu& gpu) {
+  const auto& a = *static_cast<const Conv1dAttrs*>(call.attrs);
+  const Tensor &x = call.in[0], &y = call.out[0];
+  const auto& weight = *static_cast<const DeviceMatrix*>(call.in[1].data);
+  auto* rows = reinterpret_cast<ConvRow*>(call.workspace);
+  launch(conv_rows_kernel, blocks_of(y.dim[0], 128), 128, 0, gpu, static_cast<const int32_t*>(call.in[3].data),
+         static_cast<const int32_t*>(call.in[4].data), call.in[3].dim[0] - 1, y.dim[0], a.stride, a.padding, rows);
+  const int64_t group_rows = weight.rows / a.groups;
+  const ConvSource conv = {static_cast<const float*>(x.data), rows, x.dim[1], group_rows,
+                           static_cast<int32_t>(x.dim[1] / a.groups)};
+  RowSource source{};
+  source.rows = y.dim[0];
+  source.group_rows = group_rows;
+  if (source.rows == 0) return;
+  for (int32_t i = 0; i < weight.segment_count; i++) {
+    const MatrixSegment& m = weight.segments[i];
+    const SegmentArgs s =
+        segment_args(m, weight.cols, static_cast<const float*>(call.in[2].data), static_cast<float*>(y.data), y.dim[1]);
+    with_weight_type(m.type, [&]<DType kType>() { launch_f32<kType, kConvX>(s, source, conv, gpu); });
+  }
+}
+
+extern const CudaOp conv1d_op;
+const CudaOp conv1d_op = {conv1d_run, conv1d_workspace};
+
+}  // namespace verdant::cuda
