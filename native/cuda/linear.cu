@@ -91,59 +91,78 @@ struct SourceRows {
 };
 
 template <DType kType>
-static void segment_f32(const SegmentArgs& s, const RowSource& source, const Gpu& gpu) {
+static void segments_f32(const SegmentList& s, const RowSource& source, const Gpu& gpu) {
   if (source.tiles != nullptr) return launch_f32<kType, kExpertTileRows>(s, source, SourceRows{source}, gpu);
   if (source.rows <= 4) return launch_f32<kType, 4>(s, source, SourceRows{source}, gpu);
   launch_f32<kType, 16>(s, source, SourceRows{source}, gpu);
 }
 
 template <DType kType, int kTiles>
-static void launch_few(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
-  launch(linear_few_kernel<kType, kTiles>, grid_of(s, source, 8 * kTiles, 16), kLinearThreads, 0, gpu, s, source, r);
+static void launch_few(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  const unsigned grid = count_blocks(s, source, 8 * kTiles, 16);
+  launch(linear_few_kernel<kType, kTiles>, grid, kLinearThreads, 0, gpu, s, source, r);
 }
 
 template <DType kType>
-static void segment_bf16(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+static void segments_bf16(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
   if (source.tiles != nullptr) return launch_few<kType, kExpertTileRows / 8>(s, source, r, gpu);
   if (source.rows <= 8) return launch_few<kType, 1>(s, source, r, gpu);
   if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
   if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
-  launch(linear_many_kernel<kType>, grid_of(s, source, kManyRows, kManyRows), kManyThreads, 2 * sizeof(ManyStage), gpu,
-         s, source, r);
+  const unsigned grid = count_blocks(s, source, kManyRows, kManyRows);
+  launch(linear_many_kernel<kType>, grid, kManyThreads, 2 * sizeof(ManyStage), gpu, s, source, r);
 }
 
-static void segment_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentArgs& s, DType type,
-                        const RoundedForms& f, const uint8_t* workspace) {
+// Segments of one type.
+static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentList& s, DType type,
+                         const RoundedForms& f, const uint8_t* workspace) {
   if (linear_compute(call.compute, type) == kComputeF32)
-    return with_weight_type(type, [&]<DType kType>() { segment_f32<kType>(s, source, gpu); });
+    return with_weight_type(type, [&]<DType kType>() { segments_f32<kType>(s, source, gpu); });
   const int64_t at = deal_of(type) == Deal::kEights ? f.eights : f.fours;
   const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
                          reinterpret_cast<const float*>(workspace + f.sums), f.groups};
   with_weight_type(type, [&]<DType kType>() {
-    if constexpr (kType != kF32 && kType != kF16) segment_bf16<kType>(s, source, r, gpu);
+    if constexpr (kType != kF32 && kType != kF16) segments_bf16<kType>(s, source, r, gpu);
   });
 }
 
+// The rows in the forms that these weights want.
+static void round_rows(const Gpu& gpu, const RowSource& source, int64_t cols, const RoundedForms& f,
+                       uint8_t* workspace) {
+  const unsigned blocks = blocks_of(source.rows * f.groups * 2, 128);
+  auto* sums = reinterpret_cast<float*>(workspace + f.sums);
+  if (f.eights >= 0)
+    launch(round_kernel<Deal::kEights>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
+           reinterpret_cast<uint32_t*>(workspace + f.eights), sums);
+  if (f.fours >= 0)
+    launch(round_kernel<Deal::kFours>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
+           reinterpret_cast<uint32_t*>(workspace + f.fours), sums);
+}
+
+// Segments of equal type in one launch.
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
               uint8_t* workspace) {
-  const DeviceMatrix* weights[4];
+  const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
   const int64_t cols = weights[0]->cols;
   const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count);
-  const unsigned blocks = blocks_of(source.rows * f.groups * 2, 128);
-  if (f.eights >= 0)
-    launch(round_kernel<Deal::kEights>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
-           reinterpret_cast<uint32_t*>(workspace + f.eights), reinterpret_cast<float*>(workspace + f.sums));
-  if (f.fours >= 0)
-    launch(round_kernel<Deal::kFours>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
-           reinterpret_cast<uint32_t*>(workspace + f.fours), reinterpret_cast<float*>(workspace + f.sums));
-  for (int32_t p = 0; p < count; p++)
-    for (int32_t i = 0; i < weights[p]->segment_count; i++) {
-      const MatrixSegment& m = weights[p]->segments[i];
-      SegmentArgs s = segment_args(m, cols, products[p].bias, products[p].y, products[p].y_stride);
-      if (source.tiles != nullptr) s.y = products[p].y;  // an expert's own columns begin at 0
-      segment_run(call, gpu, source, s, m.type, f, workspace);
-    }
+  round_rows(gpu, source, cols, f, workspace);
+  for (int32_t t = 0; t < kDTypeCount; t++) {
+    const auto type = static_cast<DType>(t);
+    SegmentList list{};
+    for (int32_t p = 0; p < count; p++)
+      for (int32_t i = 0; i < weights[p]->segment_count; i++) {
+        const MatrixSegment& m = weights[p]->segments[i];
+        if (m.type != type || m.rows == 0) continue;
+        SegmentArgs& s = list.segment[list.count++];
+        s = segment_args(m, cols, products[p].bias, products[p].y, products[p].y_stride);
+        if (source.tiles != nullptr) s.y = products[p].y;  // an expert's own columns begin at 0
+        if (list.count < kMaxSegments) continue;
+        segments_run(call, gpu, source, list, type, f, workspace);
+        list.count = 0;
+      }
+    if (list.count > 0) segments_run(call, gpu, source, list, type, f, workspace);
+  }
 }
 
 static const DeviceMatrix& matrix_of(const Tensor& t) { return *static_cast<const DeviceMatrix*>(t.data); }
