@@ -1,6 +1,7 @@
 #include "ops/conv1d.h"
 
 #include "cuda/linear_f32.cuh"
+#include "cuda/rows.cuh"
 
 namespace verdant::cuda {
 
@@ -16,16 +17,9 @@ static __global__ void conv_rows_kernel(const int32_t* starts, const int32_t* y_
                                         int64_t stride, int64_t padding, ConvRow* out) {
   const int64_t row = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= rows) return;
-  int64_t low = 0, high = sequences;  // the last sequence that begins at or before this row
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    if (y_starts[middle] <= row)
-      low = middle;
-    else
-      high = middle;
-  }
-  const int64_t begin = starts[low];
-  out[row] = {begin + stride * (row - y_starts[low]) - padding, begin, starts[low + 1]};
+  const int64_t s = sequence_of(y_starts, sequences, row);
+  const int64_t begin = starts[s];
+  out[row] = {begin + stride * (row - y_starts[s]) - padding, begin, starts[s + 1]};
 }
 
 // Column k of the product is tap k / width, channel k % width of the group of output row n.

@@ -1,33 +1,21 @@
 #include "ops/elementwise.h"
 
 #include "cuda/activation.cuh"
-#include "cuda/launch.cuh"
+#include "cuda/rows.cuh"
 
 namespace verdant::cuda {
 
-constexpr int kElementThreads = 256;
-
-static int64_t count_of(const Tensor& x) {
-  int64_t n = 1;
-  for (int32_t i = 0; i < x.rank; i++) n *= x.dim[i];
-  return n;
-}
-
-// y[i] = f(i) for every i below n; f is a small struct that holds the operands.
+// y[i] = f(i)
 template <class F>
-static __global__ void each_kernel(float* y, int64_t n, F f) {
-  const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
-  if (i < n) y[i] = f(i);
-}
-
+struct Write {
+  float* y;
+  F f;
+  __device__ void operator()(int64_t i) const { y[i] = f(i); }
+};
 template <class F>
-static void each(const OpCall& call, const Gpu& gpu, F f) {
-  const int64_t n = count_of(call.out[0]);
-  launch(each_kernel<F>, blocks_of(n, kElementThreads), kElementThreads, 0, gpu, static_cast<float*>(call.out[0].data),
-         n, f);
+static void write(const OpCall& call, const Gpu& gpu, F f) {
+  each(count_of(call.out[0]), gpu, Write<F>{float_output(call), f});
 }
-
-static const float* input(const OpCall& call, int i) { return static_cast<const float*>(call.in[i].data); }
 
 struct Activate {
   const float* x;
@@ -62,23 +50,25 @@ struct Softcap {
 };
 
 static void activation_run(const OpCall& call, const Gpu& gpu) {
-  each(call, gpu, Activate{input(call, 0), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+  write(call, gpu, Activate{float_input(call, 0), static_cast<const ActivationAttrs*>(call.attrs)->fn});
 }
 static void gated_run(const OpCall& call, const Gpu& gpu) {
-  each(call, gpu, Gate{input(call, 0), input(call, 1), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+  write(call, gpu,
+        Gate{float_input(call, 0), float_input(call, 1), static_cast<const ActivationAttrs*>(call.attrs)->fn});
 }
 static void add_run(const OpCall& call, const Gpu& gpu) {
-  each(call, gpu, Add{input(call, 0), input(call, 1), count_of(call.in[1])});
+  write(call, gpu, Add{float_input(call, 0), float_input(call, 1), count_of(call.in[1])});
 }
 static void mul_run(const OpCall& call, const Gpu& gpu) {
-  each(call, gpu, Mul{input(call, 0), input(call, 1), count_of(call.in[1])});
+  write(call, gpu, Mul{float_input(call, 0), float_input(call, 1), count_of(call.in[1])});
 }
 static void scale_run(const OpCall& call, const Gpu& gpu) {
   const auto& a = *static_cast<const ScaleAttrs*>(call.attrs);
-  each(call, gpu, Scale{input(call, 0), static_cast<float>(a.factor), static_cast<float>(a.offset)});
+  write(call, gpu, Scale{float_input(call, 0), static_cast<float>(a.factor), static_cast<float>(a.offset)});
 }
 static void softcap_run(const OpCall& call, const Gpu& gpu) {
-  each(call, gpu, Softcap{input(call, 0), static_cast<float>(static_cast<const SoftcapAttrs*>(call.attrs)->cap)});
+  write(call, gpu,
+        Softcap{float_input(call, 0), static_cast<float>(static_cast<const SoftcapAttrs*>(call.attrs)->cap)});
 }
 
 extern const CudaOp activation_op, gated_op, add_op, mul_op, scale_op, softcap_op;

@@ -258,4 +258,33 @@ struct Fragments<kQ3_K> : BlockFields<kQ3_K> {
   }
 };
 
+// The column within a group of number k of lane t.
+template <DType kType>
+static __device__ __forceinline__ int lane_column(int t, int k) {
+  return Fragments<kType>::kDeal == Deal::kEights ? 8 * t + k : k / 4 * 16 + 4 * t + k % 4;
+}
+
+// The eight weights of lane t of group j as floats, exactly.
+template <DType kType>
+static __device__ __forceinline__ void decode_lane(const uint8_t* row, int64_t blocks, int64_t j, int t, float out[8]) {
+  using F = Fragments<kType>;
+  uint32_t w[4];
+  F::load(row, blocks, j, t, w);
+  const GroupScale g = F::scale(row, blocks, j);
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const int half = F::kHalves ? i / 4 : 0;
+    const float code = bf16_value(i % 2 ? w[i / 2] >> 16 : w[i / 2] & 0xffff);
+    out[i] = F::kMinima ? g.s[half] * code + g.m[half] : g.s[half] * code;
+  }
+}
+
+// A weight of a row of single numbers.
+template <DType kType>
+static __device__ __forceinline__ float plain_weight(const uint8_t* row, int64_t column) {
+  if constexpr (kType == kF32) return reinterpret_cast<const float*>(row)[column];
+  if constexpr (kType == kF16) return f16_at(row + 2 * column);
+  return bf16_value(reinterpret_cast<const uint16_t*>(row)[column]);
+}
+
 }  // namespace verdant::cuda

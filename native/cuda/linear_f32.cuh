@@ -17,28 +17,18 @@ static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const Blo
     for (int r = 0; r < kF32Rows; r++) {
       float w = 0.0f;
       if (r < b.w_count && column < s.cols) {
-        const uint8_t* row = s.data + (b.w_begin + r) * s.row_bytes;
-        if constexpr (kType == kF32) w = reinterpret_cast<const float*>(row)[column];
-        if constexpr (kType == kF16) w = f16_at(row + 2 * column);
-        if constexpr (kType == kBF16) w = bf16_value(reinterpret_cast<const uint16_t*>(row)[column]);
+        w = plain_weight<kType>(s.data + (b.w_begin + r) * s.row_bytes, column);
       }
       tile[r * kTileStride + lane] = w;
     }
   } else {
-    using F = Fragments<kType>;
     const int t = lane % 4;
     for (int r = lane / 4; r < kF32Rows; r += 8) {
       const int64_t from = b.w_begin + (r < b.w_count ? r : b.w_count - 1);
-      const uint8_t* row = s.data + from * s.row_bytes;
-      uint32_t w[4];
-      F::load(row, s.blocks, j, t, w);
-      const GroupScale g = F::scale(row, s.blocks, j);
-      for (int i = 0; i < 8; i++) {
-        const int at = F::kDeal == Deal::kEights ? 8 * t + i : i / 4 * 16 + 4 * t + i % 4;
-        const int half = F::kHalves ? i / 4 : 0;
-        const float code = bf16_value(i % 2 ? w[i / 2] >> 16 : w[i / 2] & 0xffff);
-        tile[r * kTileStride + at] = F::kMinima ? g.s[half] * code + g.m[half] : g.s[half] * code;
-      }
+      float w[8];
+      decode_lane<kType>(s.data + from * s.row_bytes, s.blocks, j, t, w);
+#pragma unroll
+      for (int i = 0; i < 8; i++) tile[r * kTileStride + lane_column<kType>(t, i)] = w[i];
     }
   }
 }

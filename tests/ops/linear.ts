@@ -103,7 +103,6 @@ function int8Tests(dtype: WeightDType, rows: number, k: number, n: number, bias 
     nodes: [linearCase(data, rows, compute)],
     expected: () => ({ y: linear(x, data.weight.values, data.bias, rows, k, data.n) }),
     gate,
-    onCpu: true,
   });
   const tests = [test('x rounded in the reference', rounded, 1e-12)];
   // The gate for rounding is statistical: it needs many outputs.

@@ -19,10 +19,10 @@ checkThreads('moe', [
   moeTest('f32', moeData(both('f32'), 1, { hidden: 96, ffn: 640, experts: 16, top: 4 }), 1, {}, 1e-11),
 ]);
 
-/** The computes that a type may have; bf16 only where the tier has it. */
+/** The computes that a type may have; int8 on CPUs, bf16 only where the device has it. */
 const computes = (dtype: WeightDType): string[] =>
   weightDTypes[dtype].block > 1
-    ? ['f32', `int8/${weightDTypes[dtype].block}`]
+    ? ['f32', 'bf16', `int8/${weightDTypes[dtype].block}`]
     : dtype === 'bf16'
       ? ['f32', 'bf16']
       : ['f32'];
@@ -61,7 +61,7 @@ describe.each(testDevices())('moe on %s', (device) => {
     async (dtype, compute) => {
       const sizes = { ...sizesFor(dtype), top: 1 };
       const d = moeData(both(dtype), 70, sizes);
-      if (compute === 'bf16' && (await unsupported(() => run(moeCase(d, 1, { compute }))))) return;
+      if (compute !== 'f32' && (await unsupported(() => run(moeCase(d, 1, { compute }))))) return;
       const all = await run(moeCase(d, 70, { compute, normalise: true }));
       for (let e = 0; e < d.experts; e++) {
         const alone = await expertAlone(d, e, 70, compute, device);
