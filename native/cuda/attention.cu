@@ -60,7 +60,7 @@ static AttentionArgs args_of(const OpCall& call) {
   a.heads = attrs.heads;
   a.kv_heads = attrs.kv_heads;
   a.group = attrs.heads / attrs.kv_heads;
-  a.head_dim = attrs.head_dim;
+  a.head_dim = static_cast<int32_t>(attrs.head_dim);
   if (cached) {
     a.table = attention_input<int32_t>(call, kAttTable);
     a.positions = attention_input<int32_t>(call, kAttPositions);

@@ -41,7 +41,7 @@ struct FewShared {
 
 // Columns from .. from + 127 of the queries, zero where there is none.
 template <int kQ>
-static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewShared<kQ>& m, int count, int64_t from) {
+static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewShared<kQ>& m, int count, int from) {
   for (int i = threadIdx.x; i < kQueryCols * kQ; i += kAttentionThreads) {
     const int n = i / kQueryCols, d = i % kQueryCols;
     const Query& q = m.queries[n];
@@ -52,7 +52,7 @@ static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewS
 
 // s[n] of the lane's key over `count` columns from `from`, a multiple of 32, whose q lies at `q` (column, query).
 template <KvForm kForm, int kQ>
-static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, int64_t from, int count, const float* q,
+static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, int from, int count, const float* q,
                                                      float s[kQ]) {
   const int lane = warp_lane();
   float part[kQ] = {};
@@ -83,7 +83,7 @@ static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, 
 
 // Sums of a page's 32 keys for columns from + lane + 32 j, keys ascending, into m.sums.
 template <KvForm kForm, int kQ>
-static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, FewShared<kQ>& m, int64_t from) {
+static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, FewShared<kQ>& m, int from) {
   constexpr int kCols = kValueCols / kWarp, kPairs = 4;
   const int lane = warp_lane(), warp = warp_index();
   const float* p = m.p + warp * kPage * kQ;
@@ -94,7 +94,7 @@ static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, Fe
     for (int t = 0; t < kPairs; t++)
 #pragma unroll
       for (int j = 0; j < kCols; j++) {
-        const int64_t d = from + lane + kWarp * j;
+        const int d = from + lane + kWarp * j;
         v[t][j] = d < page.head_dim ? page.value_pair(i + t, d) : make_float2(0.0f, 0.0f);
       }
 #pragma unroll
@@ -121,15 +121,15 @@ static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, con
                                                      FewShared<kQ>& m) {
   const int lane = warp_lane(), warp = warp_index();
   float s[kQ] = {};
-  for (int64_t from = 0; from < a.head_dim; from += kQueryCols) {
+  for (int from = 0; from < a.head_dim; from += kQueryCols) {
     if (first || a.head_dim > kQueryCols) {
       __syncthreads();
       load_queries(a, m, count, from);
       __syncthreads();
     }
-    for (int64_t d = 0; any && d < kQueryCols && from + d < a.head_dim; d += kWarp) {
-      const int64_t left = a.head_dim - from - d;
-      score_columns<kForm, kQ>(page, from + d, left < kWarp ? static_cast<int>(left) : kWarp, m.q + d * kQ, s);
+    for (int d = 0; any && d < kQueryCols && from + d < a.head_dim; d += kWarp) {
+      const int left = a.head_dim - from - d;
+      score_columns<kForm, kQ>(page, from + d, left < kWarp ? left : kWarp, m.q + d * kQ, s);
     }
   }
 #pragma unroll
@@ -173,7 +173,7 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
     chunk_weights(a, page, any, tile.seq, begin + warp_lane(), count, first, m);
     first = false;
     const auto slot = [&](int n) { return result_index(a, split, tile.seq, chunk, m.queries[n]); };
-    for (int64_t from = 0; from < a.head_dim; from += kValueCols) {
+    for (int from = 0; from < a.head_dim; from += kValueCols) {
       if (any) page_values(page, m, from);
       __syncthreads();
       for (int i = threadIdx.x; i < count * kValueCols; i += kAttentionThreads) {
@@ -208,8 +208,8 @@ static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split) 
   if (begin >= end || end - a.starts[seq] > split.rows) return;
   const Query q = tile_query(a, {seq, begin, end}, head / a.group, head % a.group);
   SoftmaxState s = {};
-  for (int64_t from = 0; from < a.head_dim; from += kMergeThreads) {
-    const int64_t d = from + threadIdx.x;
+  for (int from = 0; from < a.head_dim; from += kMergeThreads) {
+    const int d = from + threadIdx.x;
     float sum = 0.0f;
     s = {};
     for (int64_t c = q.first / kKeyChunk; q.first < q.end && c * kKeyChunk < q.end; c++) {

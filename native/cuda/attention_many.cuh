@@ -30,7 +30,7 @@ struct KeySlice {
   float q[kKeySlice * kManyQueries / kManyThreads];
 
   __device__ __forceinline__ void load(const AttentionArgs& a, const KvPage<kForm>* pages, const bool* any,
-                                       const Query* queries, int count, int64_t from) {
+                                       const Query* queries, int count, int from) {
 #pragma unroll
     for (int i = 0; i < kPagesPerWarp; i++) {
 #pragma unroll
@@ -41,12 +41,12 @@ struct KeySlice {
     }
     for (int i = 0; i < kKeySlice * kManyQueries / kManyThreads; i++) {
       const int at = threadIdx.x + kManyThreads * i, n = at / kKeySlice;
-      const int64_t d = from + at % kKeySlice;
+      const int d = from + at % kKeySlice;
       q[i] = n < count && d < a.head_dim ? a.q[(queries[n].row * a.heads + queries[n].head) * a.head_dim + d] : 0.0f;
     }
   }
-  __device__ __forceinline__ void store(ManyShared& m, int64_t from) const {
-    const int buffer = static_cast<int>(from / kKeySlice % 2), key = warp_index() * kPage + warp_lane();
+  __device__ __forceinline__ void store(ManyShared& m, int from) const {
+    const int buffer = from / kKeySlice % 2, key = warp_index() * kPage + warp_lane();
 #pragma unroll
     for (int i = 0; i < kPagesPerWarp; i++) {
 #pragma unroll
@@ -82,6 +82,22 @@ static __device__ __forceinline__ void multiply_keys(const ManyShared& m, int bu
   }
 }
 
+// Into m.s; q8: sums of a group of columns times their scale are added to what lies there, and begin anew.
+template <KvForm kForm>
+static __device__ __forceinline__ void store_scores(ManyShared& m, int group, float s[kWarpQueries][kChunkPages]) {
+  float* out = m.s + warp_index() * kWarpQueries * kKeyChunk + warp_lane();
+#pragma unroll
+  for (int i = 0; i < kChunkPages; i++) {
+    const float scale = kForm == KvForm::kQ8 ? m.scales[group % 2][i * kPage + warp_lane()] : 1.0f;
+#pragma unroll
+    for (int n = 0; n < kWarpQueries; n++) {
+      float* at = out + n * kKeyChunk + i * kPage;
+      *at = kForm != KvForm::kQ8 ? s[n][i] : group == 0 ? s[n][i] * scale : fmaf(s[n][i], scale, *at);
+      if (kForm == KvForm::kQ8) s[n][i] = 0.0f;
+    }
+  }
+}
+
 // What a block works on.
 template <KvForm kForm>
 struct ManyTile {
@@ -109,36 +125,21 @@ static __device__ __forceinline__ void many_scores(const AttentionArgs& a, const
   const KvPage<kForm> pages[] = {t.page(a, first), t.page(a, first + kManyWarps)};
   const bool any[] = {t.any_page(first), t.any_page(first + kManyWarps)};
   const bool works = t.own.begin < key + kKeyChunk && t.own.end > key, half = t.own.end <= key + kKeyChunk / 2;
-  float s[kWarpQueries][kChunkPages] = {}, total[kWarpQueries][kChunkPages] = {};
+  float s[kWarpQueries][kChunkPages] = {};
   KeySlice<kForm> slice;
   slice.load(a, pages, any, m.queries, t.count, 0);
   slice.store(m, 0);
   __syncthreads();
-  for (int64_t from = 0; from < a.head_dim; from += kKeySlice) {
-    const int64_t next = from + kKeySlice;
+  for (int from = 0; from < a.head_dim; from += kKeySlice) {
+    const int next = from + kKeySlice;
     if (next < a.head_dim) slice.load(a, pages, any, m.queries, t.count, next);
-    if (works && half) multiply_keys<kChunkPages / 2>(m, static_cast<int>(from / kKeySlice % 2), s);
-    if (works && !half) multiply_keys<kChunkPages>(m, static_cast<int>(from / kKeySlice % 2), s);
-    if (kForm == KvForm::kQ8 && (next % kKvScaleCols == 0 || next >= a.head_dim)) {
-      const int64_t group = from / kKvScaleCols;
-#pragma unroll
-      for (int i = 0; i < kChunkPages; i++) {
-        const float scale = m.scales[group % 2][i * kPage + warp_lane()];
-#pragma unroll
-        for (int n = 0; n < kWarpQueries; n++) {
-          total[n][i] = group == 0 ? s[n][i] * scale : fmaf(s[n][i], scale, total[n][i]);
-          s[n][i] = 0.0f;
-        }
-      }
-    }
+    if (works && half) multiply_keys<kChunkPages / 2>(m, from / kKeySlice % 2, s);
+    if (works && !half) multiply_keys<kChunkPages>(m, from / kKeySlice % 2, s);
+    if (kForm == KvForm::kQ8 ? next % kKvScaleCols == 0 || next >= a.head_dim : next >= a.head_dim)
+      store_scores<kForm>(m, from / kKvScaleCols, s);
     if (next < a.head_dim) slice.store(m, next);
     __syncthreads();
   }
-  float* out = m.s + warp_index() * kWarpQueries * kKeyChunk + warp_lane();
-#pragma unroll
-  for (int n = 0; n < kWarpQueries; n++)
-#pragma unroll
-    for (int i = 0; i < kChunkPages; i++) out[n * kKeyChunk + i * kPage] = kForm == KvForm::kQ8 ? total[n][i] : s[n][i];
 }
 
 // Pages of a chunk, a bit each: those of which some query of the warp sees a key, and does not see a key.
@@ -167,11 +168,14 @@ static __device__ __forceinline__ SeenPages many_weights(const AttentionArgs& a,
     float* s = m.s + (from + n) * kKeyChunk + lane;
     const Query q = from + n < t.count ? m.queries[from + n] : Query{};
     float x[kChunkPages], top = -INFINITY, total = 0.0f;
+#pragma unroll 1
+    for (int i = 0; !plain && i < kChunkPages; i++)
+      s[i * kPage] = finish_score(a, q, t.seq, key + i * kPage, s[i * kPage]);
 #pragma unroll
     for (int i = 0; i < kChunkPages; i++) {
       const int64_t at = key + i * kPage;
       const float score = s[i * kPage];
-      x[i] = !plain ? finish_score(a, q, t.seq, at, score) : at >= q.first && at < q.end ? score * a.scale : -INFINITY;
+      x[i] = !plain ? score : at >= q.first && at < q.end ? score * a.scale : -INFINITY;
       top = fmaxf(top, x[i]);
     }
     top = warp_max(top);
@@ -194,21 +198,22 @@ static __device__ __forceinline__ SeenPages many_weights(const AttentionArgs& a,
 // sum[n][j] += p v over a slice of keys, ascending, for columns 4 lane + j. kGuarded: some keys are not seen.
 template <bool kGuarded>
 static __device__ __forceinline__ void multiply_values(const float* v, const float* p, float sum[kWarpQueries][4]) {
+#pragma unroll 1
   for (int key = 0; key < kValueSlice; key += 4) {
-    float4 w[kWarpQueries];
+    float4 x[4];
 #pragma unroll
-    for (int n = 0; n < kWarpQueries; n++) w[n] = *reinterpret_cast<const float4*>(p + n * kKeyChunk + key);
+    for (int t = 0; t < 4; t++) x[t] = *reinterpret_cast<const float4*>(v + (key + t) * kValueCols + 4 * warp_lane());
 #pragma unroll
-    for (int t = 0; t < 4; t++) {
-      const float4 x = *reinterpret_cast<const float4*>(v + (key + t) * kValueCols + 4 * warp_lane());
+    for (int n = 0; n < kWarpQueries; n++) {
+      const float4 w = *reinterpret_cast<const float4*>(p + n * kKeyChunk + key);
+      const float y[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
-      for (int n = 0; n < kWarpQueries; n++) {
-        const float y = t == 0 ? w[n].x : t == 1 ? w[n].y : t == 2 ? w[n].z : w[n].w;
-        if (kGuarded && y < 0.0f) continue;
-        sum[n][0] = fmaf(y, x.x, sum[n][0]);
-        sum[n][1] = fmaf(y, x.y, sum[n][1]);
-        sum[n][2] = fmaf(y, x.z, sum[n][2]);
-        sum[n][3] = fmaf(y, x.w, sum[n][3]);
+      for (int t = 0; t < 4; t++) {
+        if (kGuarded && y[t] < 0.0f) continue;
+        sum[n][0] = fmaf(y[t], x[t].x, sum[n][0]);
+        sum[n][1] = fmaf(y[t], x[t].y, sum[n][1]);
+        sum[n][2] = fmaf(y[t], x[t].z, sum[n][2]);
+        sum[n][3] = fmaf(y[t], x[t].w, sum[n][3]);
       }
     }
   }
@@ -222,7 +227,7 @@ struct ValueSlice {
 
   // Slice `index` of the chunk, columns from `from` on.
   __device__ __forceinline__ void load(const AttentionArgs& a, const ManyTile<kForm>& t, int64_t chunk, int index,
-                                       int64_t from) {
+                                       int from) {
     constexpr int kSlices = kPage / kValueSlice;
     const KvPage<kForm> page = t.page(a, chunk * kChunkPages + index / kSlices);
     const int first = index % kSlices * (kValueSlice / 2) + warp_index();
@@ -230,7 +235,7 @@ struct ValueSlice {
     for (int i = 0; i < kPairs; i++)
 #pragma unroll
       for (int j = 0; j < kCols; j++) {
-        const int64_t d = from + warp_lane() + kWarp * j;
+        const int d = from + warp_lane() + kWarp * j;
         v[i][j] = d < a.head_dim ? page.value_pair(first + kManyWarps * i, d) : make_float2(0.0f, 0.0f);
       }
   }
@@ -249,8 +254,7 @@ struct ValueSlice {
 // o of the chunk for columns from + 4 lane + j: the sums of its pages, in order.
 template <KvForm kForm>
 static __device__ __forceinline__ void many_values(const AttentionArgs& a, const ManyTile<kForm>& t, int64_t chunk,
-                                                   int64_t from, SeenPages pages, ManyShared& m,
-                                                   float o[kWarpQueries][4]) {
+                                                   int from, SeenPages pages, ManyShared& m, float o[kWarpQueries][4]) {
   constexpr int kSlices = kPage / kValueSlice;
   const int64_t key = chunk * kKeyChunk;
   const int begin = t.seen.begin > key ? static_cast<int>((t.seen.begin - key) / kPage) * kSlices : 0;
@@ -284,7 +288,7 @@ static __device__ __forceinline__ void many_values(const AttentionArgs& a, const
 
 // One block: up to 32 queries of one kv head. Sequences of up to `few` rows are none of its business.
 template <KvForm kForm>
-static __global__ void __launch_bounds__(kManyThreads)
+static __global__ void __launch_bounds__(kManyThreads, 2)
     attention_many_kernel(const __grid_constant__ AttentionArgs a, int64_t size, int64_t parts, int64_t few) {
   VERDANT_DYNAMIC_SHARED(shared);
   ManyShared& m = *reinterpret_cast<ManyShared*>(shared);
@@ -310,7 +314,7 @@ static __global__ void __launch_bounds__(kManyThreads)
     SoftmaxState part = {};
     const SeenPages pages = many_weights(a, t, chunk, m, part);
     const Factors f = merge_chunk(state, part.m, part.l);
-    for (int64_t from = 0; from < a.head_dim; from += kValueCols) {
+    for (int from = 0; from < a.head_dim; from += kValueCols) {
       float o[kWarpQueries][4] = {};
       many_values(a, t, chunk, from, pages, m, o);
 #pragma unroll
@@ -328,9 +332,8 @@ static __global__ void __launch_bounds__(kManyThreads)
     const float l = __shfl_sync(kAllLanes, state.l, n), top = __shfl_sync(kAllLanes, state.m, n);
     if (n >= own) continue;
     float* y = y_of(n);
-    for (int64_t from = 0; from < a.head_dim; from += kValueCols)
-      for (int64_t d = from + 4 * lane; d < from + 4 * lane + 4 && d < a.head_dim; d++)
-        y[d] = l == 0.0f ? 0.0f : y[d] / l;
+    for (int from = 0; from < a.head_dim; from += kValueCols)
+      for (int d = from + 4 * lane; d < from + 4 * lane + 4 && d < a.head_dim; d++) y[d] = l == 0.0f ? 0.0f : y[d] / l;
     const Query& q = m.queries[warp * kWarpQueries + n];
     if (lane != 0 || a.stats == nullptr) continue;
     a.stats[2 * (q.row * a.heads + q.head)] = top;
