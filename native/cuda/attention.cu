@@ -147,8 +147,9 @@ template <KvForm kForm>
 static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
   const int64_t size = a.group < kManyQueries ? kManyQueries / a.group : 1;
   const int64_t parts = (size * a.group + kManyQueries - 1) / kManyQueries;
-  launch(attention_many_kernel<kForm>, static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads),
-         kManyThreads, sizeof(ManyShared), gpu, a, size, parts, s.rows);
+  launch(a.head_dim > 2 * kWarp ? attention_many_kernel<kForm, 4> : attention_many_kernel<kForm, 2>,
+         static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads), kManyThreads, sizeof(ManyShared),
+         gpu, a, size, parts, s.rows);
 }
 
 template <KvForm kForm>

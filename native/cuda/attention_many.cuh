@@ -8,11 +8,9 @@ namespace verdant::cuda {
 
 constexpr int kManyWarps = 4, kManyThreads = kManyWarps * kWarp;
 constexpr int kWarpQueries = 8, kManyQueries = kManyWarps * kWarpQueries;
-constexpr int kKeySlice = 8;     // columns of keys
-constexpr int kValueSlice = 16;  // keys of values, kValueCols columns
+constexpr int kKeySlice = 8;  // columns of keys
 constexpr int kQueryStride = kManyQueries + 4;
 constexpr int kPagesPerWarp = kChunkPages / kManyWarps;
-static_assert(kKeySlice * kKeyChunk == kValueSlice * kValueCols && kPage % kValueSlice == 0);
 
 struct ManyShared {
   Query queries[kManyQueries];
@@ -195,14 +193,27 @@ static __device__ __forceinline__ SeenPages many_weights(const AttentionArgs& a,
   return {some, not_all};
 }
 
-// sum[n][j] += p v over a slice of keys, ascending, for columns 4 lane + j. kGuarded: some keys are not seen.
-template <bool kGuarded>
-static __device__ __forceinline__ void multiply_values(const float* v, const float* p, float sum[kWarpQueries][4]) {
+// Values pass in tiles of 32 kCols columns, kCols of a lane, and slices of kKeys keys.
+template <int kCols>
+struct ValueTile {
+  static constexpr int kWidth = kCols * kWarp;
+  static constexpr int kKeys = kKeySlice * kKeyChunk / kWidth;
+  static constexpr int kSlices = kPage / kKeys;  // of a page
+};
+
+// sum[n][j] += p v over a slice of keys, ascending, for columns kCols lane + j. kGuarded: some keys are not seen.
+template <int kCols, bool kGuarded>
+static __device__ __forceinline__ void multiply_values(const float* v, const float* p, float sum[kWarpQueries][kCols]) {
+  using Lane = std::conditional_t<kCols == 4, float4, float2>;
 #pragma unroll 1
-  for (int key = 0; key < kValueSlice; key += 4) {
-    float4 x[4];
+  for (int key = 0; key < ValueTile<kCols>::kKeys; key += 4) {
+    float x[4][kCols];
 #pragma unroll
-    for (int t = 0; t < 4; t++) x[t] = *reinterpret_cast<const float4*>(v + (key + t) * kValueCols + 4 * warp_lane());
+    for (int t = 0; t < 4; t++) {
+      const Lane l = *reinterpret_cast<const Lane*>(v + (key + t) * ValueTile<kCols>::kWidth + kCols * warp_lane());
+      x[t][0] = l.x, x[t][1] = l.y;
+      if constexpr (kCols == 4) x[t][2] = l.z, x[t][3] = l.w;
+    }
 #pragma unroll
     for (int n = 0; n < kWarpQueries; n++) {
       const float4 w = *reinterpret_cast<const float4*>(p + n * kKeyChunk + key);
@@ -210,27 +221,25 @@ static __device__ __forceinline__ void multiply_values(const float* v, const flo
 #pragma unroll
       for (int t = 0; t < 4; t++) {
         if (kGuarded && y[t] < 0.0f) continue;
-        sum[n][0] = fmaf(y[t], x[t].x, sum[n][0]);
-        sum[n][1] = fmaf(y[t], x[t].y, sum[n][1]);
-        sum[n][2] = fmaf(y[t], x[t].z, sum[n][2]);
-        sum[n][3] = fmaf(y[t], x[t].w, sum[n][3]);
+#pragma unroll
+        for (int j = 0; j < kCols; j++) sum[n][j] = fmaf(y[t], x[t][j], sum[n][j]);
       }
     }
   }
 }
 
-// A slice of values on its way: warp w carries pairs of keys w and w + 4, lanes are columns lane + 32 j.
-template <KvForm kForm>
+// A slice of values on its way: warp w carries pairs of keys w, w + 4, .., lanes are columns lane + 32 j.
+template <KvForm kForm, int kCols>
 struct ValueSlice {
-  static constexpr int kPairs = kValueSlice / 2 / kManyWarps, kCols = kValueCols / kWarp;
+  using Tile = ValueTile<kCols>;
+  static constexpr int kPairs = Tile::kKeys / 2 / kManyWarps;
   float2 v[kPairs][kCols];
 
   // Slice `index` of the chunk, columns from `from` on.
   __device__ __forceinline__ void load(const AttentionArgs& a, const ManyTile<kForm>& t, int64_t chunk, int index,
                                        int from) {
-    constexpr int kSlices = kPage / kValueSlice;
-    const KvPage<kForm> page = t.page(a, chunk * kChunkPages + index / kSlices);
-    const int first = index % kSlices * (kValueSlice / 2) + warp_index();
+    const KvPage<kForm> page = t.page(a, chunk * kChunkPages + index / Tile::kSlices);
+    const int first = index % Tile::kSlices * (Tile::kKeys / 2) + warp_index();
 #pragma unroll
     for (int i = 0; i < kPairs; i++)
 #pragma unroll
@@ -244,42 +253,45 @@ struct ValueSlice {
     for (int i = 0; i < kPairs; i++)
 #pragma unroll
       for (int j = 0; j < kCols; j++) {
-        float* at = out + 2 * (warp_index() + kManyWarps * i) * kValueCols + warp_lane() + kWarp * j;
+        float* at = out + 2 * (warp_index() + kManyWarps * i) * Tile::kWidth + warp_lane() + kWarp * j;
         at[0] = v[i][j].x;
-        at[kValueCols] = v[i][j].y;
+        at[Tile::kWidth] = v[i][j].y;
       }
   }
 };
 
-// o of the chunk for columns from + 4 lane + j: the sums of its pages, in order.
-template <KvForm kForm>
+// o of the chunk for columns from + kCols lane + j: the sums of its pages, in order.
+template <KvForm kForm, int kCols>
 static __device__ __forceinline__ void many_values(const AttentionArgs& a, const ManyTile<kForm>& t, int64_t chunk,
-                                                   int from, SeenPages pages, ManyShared& m, float o[kWarpQueries][4]) {
-  constexpr int kSlices = kPage / kValueSlice;
+                                                   int from, SeenPages pages, ManyShared& m,
+                                                   float o[kWarpQueries][kCols]) {
+  constexpr int kSlices = ValueTile<kCols>::kSlices, kKeys = ValueTile<kCols>::kKeys;
   const int64_t key = chunk * kKeyChunk;
   const int begin = t.seen.begin > key ? static_cast<int>((t.seen.begin - key) / kPage) * kSlices : 0;
   const int end = t.seen.end < key + kKeyChunk ? static_cast<int>((t.seen.end - key + kPage - 1) / kPage) * kSlices
                                                : kChunkPages * kSlices;
-  ValueSlice<kForm> slice;
+  ValueSlice<kForm, kCols> slice;
   slice.load(a, t, chunk, begin, from);
   slice.store(m.kv[begin % 2]);
   __syncthreads();
-  float sum[kWarpQueries][4];
+  float sum[kWarpQueries][kCols];
   for (int i = begin; i < end; i++) {
     if (i + 1 < end) slice.load(a, t, chunk, i + 1, from);
     if (i % kSlices == 0) {
 #pragma unroll
-      for (int n = 0; n < kWarpQueries; n++) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0.0f;
+      for (int n = 0; n < kWarpQueries; n++)
+#pragma unroll
+        for (int j = 0; j < kCols; j++) sum[n][j] = 0.0f;
     }
     const unsigned page = 1u << (i / kSlices);
-    const float* p = m.s + warp_index() * kWarpQueries * kKeyChunk + i * kValueSlice;
-    if ((pages.not_all & page) == 0) multiply_values<false>(m.kv[i % 2], p, sum);
-    if ((pages.not_all & page) != 0 && (pages.some & page) != 0) multiply_values<true>(m.kv[i % 2], p, sum);
+    const float* p = m.s + warp_index() * kWarpQueries * kKeyChunk + i * kKeys;
+    if ((pages.not_all & page) == 0) multiply_values<kCols, false>(m.kv[i % 2], p, sum);
+    if ((pages.not_all & page) != 0 && (pages.some & page) != 0) multiply_values<kCols, true>(m.kv[i % 2], p, sum);
     if (i % kSlices == kSlices - 1) {
 #pragma unroll
       for (int n = 0; n < kWarpQueries; n++)
 #pragma unroll
-        for (int j = 0; j < 4; j++) o[n][j] += sum[n][j];
+        for (int j = 0; j < kCols; j++) o[n][j] += sum[n][j];
     }
     if (i + 1 < end) slice.store(m.kv[(i + 1) % 2]);
     __syncthreads();
@@ -287,7 +299,7 @@ static __device__ __forceinline__ void many_values(const AttentionArgs& a, const
 }
 
 // One block: up to 32 queries of one kv head. Sequences of up to `few` rows are none of its business.
-template <KvForm kForm>
+template <KvForm kForm, int kCols>
 static __global__ void __launch_bounds__(kManyThreads, 2)
     attention_many_kernel(const __grid_constant__ AttentionArgs a, int64_t size, int64_t parts, int64_t few) {
   VERDANT_DYNAMIC_SHARED(shared);
@@ -314,8 +326,8 @@ static __global__ void __launch_bounds__(kManyThreads, 2)
     SoftmaxState part = {};
     const SeenPages pages = many_weights(a, t, chunk, m, part);
     const Factors f = merge_chunk(state, part.m, part.l);
-    for (int from = 0; from < a.head_dim; from += kValueCols) {
-      float o[kWarpQueries][4] = {};
+    for (int from = 0; from < a.head_dim; from += ValueTile<kCols>::kWidth) {
+      float o[kWarpQueries][kCols] = {};
       many_values(a, t, chunk, from, pages, m, o);
 #pragma unroll
       for (int n = 0; n < kWarpQueries; n++) {
@@ -323,8 +335,8 @@ static __global__ void __launch_bounds__(kManyThreads, 2)
         if (n >= own) continue;
         float* y = y_of(n) + from;
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-          if (from + 4 * lane + j < a.head_dim) y[4 * lane + j] = merge_value(y[4 * lane + j], o[n][j], g);
+        for (int j = 0; j < kCols; j++)
+          if (from + kCols * lane + j < a.head_dim) y[kCols * lane + j] = merge_value(y[kCols * lane + j], o[n][j], g);
       }
     }
   }
@@ -332,8 +344,9 @@ static __global__ void __launch_bounds__(kManyThreads, 2)
     const float l = __shfl_sync(kAllLanes, state.l, n), top = __shfl_sync(kAllLanes, state.m, n);
     if (n >= own) continue;
     float* y = y_of(n);
-    for (int from = 0; from < a.head_dim; from += kValueCols)
-      for (int d = from + 4 * lane; d < from + 4 * lane + 4 && d < a.head_dim; d++) y[d] = l == 0.0f ? 0.0f : y[d] / l;
+    for (int from = 0; from < a.head_dim; from += ValueTile<kCols>::kWidth)
+      for (int d = from + kCols * lane; d < from + kCols * (lane + 1) && d < a.head_dim; d++)
+        y[d] = l == 0.0f ? 0.0f : y[d] / l;
     const Query& q = m.queries[warp * kWarpQueries + n];
     if (lane != 0 || a.stats == nullptr) continue;
     a.stats[2 * (q.row * a.heads + q.head)] = top;
