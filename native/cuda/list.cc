@@ -26,6 +26,7 @@ extern const CudaOp token_write_op;
 extern const CudaOp matmul_op;
 extern const CudaOp mul_op;
 extern const CudaOp rms_norm_op;
+extern const CudaOp sample_op;
 extern const CudaOp scale_op;
 extern const CudaOp softcap_op;
 extern const CudaOp softmax_op;
@@ -35,6 +36,8 @@ const CudaOp& cuda_op(int32_t id) {
   switch (id) {
     case kOpRmsNorm:
       return rms_norm_op;
+    case kOpSample:
+      return sample_op;
     case kOpSoftmax:
       return softmax_op;
     case kOpActivation:
