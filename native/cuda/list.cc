@@ -4,6 +4,7 @@ namespace verdant::cuda {
 
 extern const CudaOp activation_op;
 extern const CudaOp add_op;
+extern const CudaOp attention_op;
 extern const CudaOp gated_op;
 extern const CudaOp linear_op;
 extern const CudaOp conv1d_op;
@@ -25,6 +26,7 @@ extern const CudaOp token_write_op;
 extern const CudaOp matmul_op;
 extern const CudaOp mul_op;
 extern const CudaOp rms_norm_op;
+extern const CudaOp sample_op;
 extern const CudaOp scale_op;
 extern const CudaOp softcap_op;
 extern const CudaOp softmax_op;
@@ -34,6 +36,8 @@ const CudaOp& cuda_op(int32_t id) {
   switch (id) {
     case kOpRmsNorm:
       return rms_norm_op;
+    case kOpSample:
+      return sample_op;
     case kOpSoftmax:
       return softmax_op;
     case kOpActivation:
@@ -52,6 +56,8 @@ const CudaOp& cuda_op(int32_t id) {
       return linear_op;
     case kOpConv1d:
       return conv1d_op;
+    case kOpAttention:
+      return attention_op;
     case kOpMoe:
       return moe_op;
     case kOpGatherRows:

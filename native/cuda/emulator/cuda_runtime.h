@@ -200,6 +200,8 @@ static inline int __all_sync(unsigned mask, int predicate) { return __ballot_syn
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
+static inline int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll(static_cast<unsigned long long>(x)); }
+static inline unsigned long long __float2ull_rn(float x) { return static_cast<unsigned long long>(std::rint(x)); }
 static inline float __int_as_float(int x) {
   float f;
   std::memcpy(&f, &x, sizeof f);
@@ -236,6 +238,12 @@ template <class T, class U>
 T atomicMax(T* p, U value) {
   const T old = *p;
   if (static_cast<T>(value) > old) *p = static_cast<T>(value);
+  return old;
+}
+template <class T, class U>
+T atomicExch(T* p, U value) {
+  const T old = *p;
+  *p = static_cast<T>(value);
   return old;
 }
 template <class T, class U>
