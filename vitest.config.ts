@@ -19,7 +19,12 @@ const measured: readonly string[] = [
 ];
 
 /** Run once more on a CUDA device. */
-const onCuda: readonly string[] = ['tests/ops/*.test.ts', 'tests/cuda/*.test.ts', 'tests/generation/sample.test.ts'];
+const onCuda: readonly string[] = [
+  'tests/ops/*.test.ts',
+  'tests/cuda/*.test.ts',
+  'tests/generation/sample.test.ts',
+  'tests/models/parity.test.ts',
+];
 const emulated = {
   VERDANT_CUDA_LIBRARY: join(import.meta.dirname, 'build/emulator/verdant_cuda.so'),
   VERDANT_TEST_DEVICES: 'cuda:0',

@@ -56,7 +56,8 @@ static void conv1d_run(const OpCall& call, const Gpu& gpu) {
   if (source.rows == 0) return;
   for (int32_t i = 0; i < weight.segment_count; i++) {
     const MatrixSegment& m = weight.segments[i];
-    const SegmentArgs s =
+    SegmentList s{};
+    s.segment[s.count++] =
         segment_args(m, weight.cols, static_cast<const float*>(call.in[2].data), static_cast<float*>(y.data), y.dim[1]);
     with_weight_type(m.type, [&]<DType kType>() { launch_f32<kType, kConvX>(s, source, conv, gpu); });
   }

@@ -1,6 +1,8 @@
 #include "ops/elementwise.h"
 
 #include "cuda/activation.cuh"
+#include "cuda/fuse.h"
+#include "cuda/rounding.cuh"
 #include "cuda/rows.cuh"
 
 namespace verdant::cuda {
@@ -49,13 +51,40 @@ struct Softcap {
   __device__ float operator()(int64_t i) const { return cap * tanhf(x[i] / cap); }
 };
 
-static void activation_run(const OpCall& call, const Gpu& gpu) {
-  write(call, gpu, Activate{float_input(call, 0), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+// y = f, row by row, and rounded for the linear that reads it.
+template <class F>
+static __global__ void rounded_kernel(float* y, int64_t rows, int64_t cols, F f, RoundTarget to) {
+  const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
+  if (i >= rows * to.groups * 2) return;
+  const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);
+  float v[kHalfGroup];
+#pragma unroll
+  for (int k = 0; k < kHalfGroup; k++) {
+    const int64_t c = half * kHalfGroup + k;
+    v[k] = c < cols ? f(row * cols + c) : 0.0f;
+    if (c < cols) y[row * cols + c] = v[k];
+  }
+  round_half(v, row, half, to);
 }
-static void gated_run(const OpCall& call, const Gpu& gpu) {
-  write(call, gpu,
-        Gate{float_input(call, 0), float_input(call, 1), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+
+template <class F>
+static void write_rounded(const OpCall& call, const RoundTarget& to, const Gpu& gpu, F f) {
+  if (!to.wanted()) return write(call, gpu, f);
+  const int64_t rows = call.out[0].dim[0];
+  launch(rounded_kernel<F>, blocks_of(rows * to.groups * 2, kElementThreads), kElementThreads, 0, gpu,
+         float_output(call), rows, call.out[0].dim[1], f, to);
 }
+
+void activation_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {
+  write_rounded(call, round, gpu, Activate{float_input(call, 0), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+}
+void gated_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {
+  write_rounded(call, round, gpu,
+                Gate{float_input(call, 0), float_input(call, 1), static_cast<const ActivationAttrs*>(call.attrs)->fn});
+}
+
+static void activation_run(const OpCall& call, const Gpu& gpu) { activation_rows(call, {}, gpu); }
+static void gated_run(const OpCall& call, const Gpu& gpu) { gated_rows(call, {}, gpu); }
 static void add_run(const OpCall& call, const Gpu& gpu) {
   write(call, gpu, Add{float_input(call, 0), float_input(call, 1), count_of(call.in[1])});
 }

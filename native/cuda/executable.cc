@@ -20,19 +20,14 @@ constexpr auto kSpin = std::chrono::microseconds(20);
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-std::vector<int32_t> each_alone(const Program& program) {
-  std::vector<int32_t> until(program.nodes.size());
-  for (size_t n = 0; n < until.size(); n++) until[n] = static_cast<int32_t>(n);
-  return until;
-}
-
 }  // namespace
 
 CudaExecutable::CudaExecutable(int32_t device, Program program, std::vector<BoundValue> bound)
     : device_(device),
       program_(std::move(program)),
       bound_(std::move(bound)),
-      planner_(program_, each_alone(program_)) {
+      fusions_(find_fusions(program_)),
+      planner_(program_, held_until(program_, fusions_)) {
   input_index_.assign(program_.values.size(), -1);
   output_index_.assign(program_.values.size(), -1);
   int32_t inputs = 0;
@@ -166,9 +161,19 @@ void CudaExecutable::upload(const Step& step, const Sizes& sizes) {
 }
 
 void CudaExecutable::enqueue(const std::atomic<bool>& cancelled) {
-  for (const BoundNode& node : nodes_) {
+  size_t fusion = 0;
+  for (size_t n = 0; n < nodes_.size();) {
     if (cancelled.load(std::memory_order_relaxed)) throw Error("ERR_ABORTED", "the step was cancelled");
-    node.op->run(node.call, gpu_);
+    if (fusion == fusions_.size() || fusions_[fusion].first != static_cast<int32_t>(n)) {
+      nodes_[n].op->run(nodes_[n].call, gpu_);
+      n++;
+      continue;
+    }
+    const Fusion& f = fusions_[fusion++];
+    const OpCall* calls[kMaxFused];
+    for (int32_t i = 0; i < f.count; i++) calls[i] = &nodes_[n + i].call;
+    f.run(calls, gpu_);
+    n += f.count;
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/arena.h"
 #include "core/device.h"
+#include "cuda/fuse.h"
 #include "cuda/memory.h"
 #include "cuda/op.h"
 
@@ -85,6 +86,7 @@ class CudaExecutable : public Executable {
   Gpu gpu_{};
   Event done_{cudaEventBlockingSync | cudaEventDisableTiming};
 
+  const std::vector<Fusion> fusions_;
   ArenaPlanner planner_;
   DeviceBuffer arena_, workspace_, inputs_, outputs_, status_;
   PinnedBuffer staging_, collected_, statuses_;

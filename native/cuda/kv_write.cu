@@ -1,45 +1,19 @@
 #include "ops/kv_write.h"
 
 #include "cuda/kv_cache.cuh"
-#include "cuda/numbers.cuh"
-#include "cuda/rows.cuh"
 
 namespace verdant::cuda {
-
-static KvTables tables_of(const OpCall& call, int first, int64_t blocks) {
-  return {int_input(call, first), int_input(call, first + 1), int_input(call, first + 2),
-          call.in[first].dim[0],  call.in[first].dim[1],      blocks};
-}
-
-// As bf16; a NaN keeps its upper bits.
-static __device__ __forceinline__ uint16_t kv_bf16(float x) {
-  return static_cast<uint16_t>(x == x ? bf16_pair(x, 0.0f) : __float_as_uint(x) >> 16 | 64);
-}
 
 // Column d of a head of row r, in f32 or bf16.
 struct KvColumn {
   const float *k, *v;
-  uint8_t *keys, *values;
-  KvTables tables;
-  int64_t kv_heads, head_dim, layer;
-  int64_t key_block, value_block;  // bytes of a block of the states
-  bool half;                       // bf16
-
+  KvPlaces to;
   __device__ void operator()(int64_t i) const {
-    const int64_t row = i / (kv_heads * head_dim), head = i / head_dim % kv_heads, d = i % head_dim;
-    const KvSlot at = kv_slot(tables, row);
+    const int64_t head = i / to.head_dim % to.kv_heads, d = i % to.head_dim;
+    const KvSlot at = kv_slot(to.tables, i / (to.kv_heads * to.head_dim));
     if (at.block < 0) return;
-    const DType type = half ? kBF16 : kF32;
-    const int64_t place = layer * kv_heads + head;
-    uint8_t* key_page = keys + at.block * key_block + place * kv_head_bytes(type, head_dim, true);
-    uint8_t* value_page = values + at.block * value_block + place * kv_head_bytes(type, head_dim, false);
-    if (!half) {
-      reinterpret_cast<float*>(key_page)[d * kPage + at.slot] = k[i];
-      reinterpret_cast<float*>(value_page)[at.slot * head_dim + d] = v[i];
-      return;
-    }
-    reinterpret_cast<uint16_t*>(key_page)[d * kPage + 2 * (at.slot % 16) + at.slot / 16] = kv_bf16(k[i]);
-    reinterpret_cast<uint16_t*>(value_page)[(at.slot / 2 * head_dim + d) * 2 + at.slot % 2] = kv_bf16(v[i]);
+    to.key(at, head, d, k[i]);
+    to.value(at, head, d, v[i]);
   }
 };
 
@@ -59,7 +33,7 @@ static __device__ __forceinline__ float kv_quantize(const float* x, int64_t n, i
 }
 
 // q8: one warp per head of a row.
-static __global__ void kv_write_q8_kernel(KvColumn c, int64_t rows) {
+static __global__ void kv_write_q8_kernel(const float* k, const float* v, KvPlaces c, int64_t rows) {
   const int64_t i = int64_t{blockIdx.x} * (kElementThreads / kWarp) + warp_index();
   if (i >= rows * c.kv_heads) return;
   const KvSlot at = kv_slot(c.tables, i / c.kv_heads);
@@ -68,7 +42,8 @@ static __global__ void kv_write_q8_kernel(KvColumn c, int64_t rows) {
   auto* keys = reinterpret_cast<int8_t*>(c.keys + at.block * c.key_block + place * kv_head_bytes(kU8, head_dim, true));
   auto* values =
       reinterpret_cast<int8_t*>(c.values + at.block * c.value_block + place * kv_head_bytes(kU8, head_dim, false));
-  const float *k = c.k + i * head_dim, *v = c.v + i * head_dim;
+  k += i * head_dim;
+  v += i * head_dim;
   float* key_scales = reinterpret_cast<float*>(keys + head_dim * kPage) + at.slot;
   for (int64_t d = 0; d < head_dim; d += kKvScaleCols) {
     const int64_t n = head_dim - d < kKvScaleCols ? head_dim - d : kKvScaleCols;
@@ -80,25 +55,14 @@ static __global__ void kv_write_q8_kernel(KvColumn c, int64_t rows) {
 }
 
 static void kv_write_run(const OpCall& call, const Gpu& gpu) {
-  const auto& a = *static_cast<const KvWriteAttrs*>(call.attrs);
-  const Tensor &keys = call.in[2], &values = call.in[3];
-  const int64_t element = kv_element_bytes(keys.dtype), rows = call.in[0].dim[0];
-  const KvColumn column = {float_input(call, 0),
-                           float_input(call, 1),
-                           static_cast<uint8_t*>(keys.data),
-                           static_cast<uint8_t*>(values.data),
-                           tables_of(call, 4, keys.dim[0]),
-                           a.kv_heads,
-                           a.head_dim,
-                           a.layer,
-                           element * keys.dim[1],
-                           element * values.dim[1],
-                           keys.dtype == kBF16};
-  if (keys.dtype == kU8)
-    launch(kv_write_q8_kernel, blocks_of(rows * a.kv_heads, kElementThreads / kWarp), kElementThreads, 0, gpu, column,
-           rows);
+  const KvPlaces to = kv_places(call);
+  const int64_t rows = call.in[0].dim[0];
+  const float *k = float_input(call, 0), *v = float_input(call, 1);
+  if (call.in[2].dtype == kU8)
+    launch(kv_write_q8_kernel, blocks_of(rows * to.kv_heads, kElementThreads / kWarp), kElementThreads, 0, gpu, k, v,
+           to, rows);
   else
-    each(rows * a.kv_heads * a.head_dim, gpu, column);
+    each(rows * to.kv_heads * to.head_dim, gpu, KvColumn{k, v, to});
 }
 
 struct WriteToken {
@@ -115,7 +79,7 @@ struct WriteToken {
 static void token_write_run(const OpCall& call, const Gpu& gpu) {
   const Tensor& tokens = call.in[1];
   each(call.in[0].dim[0], gpu,
-       WriteToken{int_input(call, 0), static_cast<int32_t*>(tokens.data), tables_of(call, 2, tokens.dim[0]),
+       WriteToken{int_input(call, 0), static_cast<int32_t*>(tokens.data), kv_tables(call, 2, tokens.dim[0]),
                   tokens.dim[1]});
 }
 

@@ -1,41 +1,45 @@
 #include "ops/layer_norm.h"
 
-#include "cuda/rows.cuh"
+#include "cuda/norm_kernel.cuh"
 
 namespace verdant::cuda {
 
-constexpr int kLayerNormThreads = 256;
-
-// One block per row. The mean is found twice, the second time of x - mean, which removes the rounding of the first; the
-// variance is that of the differences: nothing cancels when the mean is large.
-static __global__ void layer_norm_kernel(const float* x, const float* weight, const float* bias, float* y, int64_t cols,
-                                         float eps) {
-  __shared__ float sums[3][kLayerNormThreads / kWarp];
-  x += blockIdx.x * cols;
-  y += blockIdx.x * cols;
-  const auto each_column = [&](auto f) {
-    for (int64_t c = threadIdx.x; c < cols; c += kLayerNormThreads) f(c);
+// The mean is found twice, the second time of x - mean, which removes the rounding of the first; the variance is that
+// of the differences: nothing cancels when the mean is large.
+struct LayerNorm {
+  const float *weight, *bias;
+  float eps;
+  struct Found {
+    float mean, residual, inverse;
   };
-  const float count = static_cast<float>(cols);
-  float sum = 0.0f, rest = 0.0f, squares = 0.0f;
-  each_column([&](int64_t c) { sum += x[c]; });
-  const float mean = block_sum<kLayerNormThreads>(sum, sums[0]) / count;
-  each_column([&](int64_t c) { rest += x[c] - mean; });
-  const float residual = block_sum<kLayerNormThreads>(rest, sums[1]) / count;
-  each_column([&](int64_t c) {
-    const float d = x[c] - mean - residual;
-    squares = fmaf(d, d, squares);
-  });
-  const float inverse = 1.0f / sqrtf(block_sum<kLayerNormThreads>(squares, sums[2]) / count + eps);
-  each_column(
-      [&](int64_t c) { y[c] = fmaf((x[c] - mean - residual) * inverse, weight[c], bias == nullptr ? 0.0f : bias[c]); });
+
+  __device__ Found find(const float* x, int64_t cols, NormScratch& scratch) const {
+    const float count = static_cast<float>(cols);
+    float sum = 0.0f, rest = 0.0f, squares = 0.0f;
+    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) sum += x[c];
+    const float mean = block_sum<kNormThreads>(sum, scratch.sums[0]) / count;
+    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) rest += x[c] - mean;
+    const float residual = block_sum<kNormThreads>(rest, scratch.sums[1]) / count;
+    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) {
+      const float d = x[c] - mean - residual;
+      squares = fmaf(d, d, squares);
+    }
+    return {mean, residual, 1.0f / sqrtf(block_sum<kNormThreads>(squares, scratch.sums[2]) / count + eps)};
+  }
+  __device__ float column(float x, int64_t c, const Found& f) const {
+    return fmaf((x - f.mean - f.residual) * f.inverse, weight[c], bias == nullptr ? 0.0f : bias[c]);
+  }
+};
+
+void layer_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& round, const Gpu& gpu) {
+  const auto eps = static_cast<float>(static_cast<const LayerNormAttrs*>(call.attrs)->eps);
+  const LayerNorm norm = {float_input(call, 1), float_input(call, 2), eps};
+  const OpCall& first = add ? *add : call;
+  run_norm(norm, float_input(first, 0), add ? float_input(*add, 1) : nullptr, add ? float_output(*add) : nullptr,
+           float_output(call), call.in[0].dim[0], call.in[0].dim[1], round, gpu);
 }
 
-static void layer_norm_run(const OpCall& call, const Gpu& gpu) {
-  launch(layer_norm_kernel, static_cast<unsigned>(call.in[0].dim[0]), kLayerNormThreads, 0, gpu, float_input(call, 0),
-         float_input(call, 1), float_input(call, 2), float_output(call), call.in[0].dim[1],
-         static_cast<float>(static_cast<const LayerNormAttrs*>(call.attrs)->eps));
-}
+static void layer_norm_run(const OpCall& call, const Gpu& gpu) { layer_norm_rows(call, nullptr, {}, gpu); }
 
 extern const CudaOp layer_norm_op;
 const CudaOp layer_norm_op = {layer_norm_run};

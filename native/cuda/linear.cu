@@ -3,8 +3,11 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "cuda/fuse.h"
 #include "cuda/linear_f32.cuh"
 #include "cuda/linear_mma.cuh"
+#include "cuda/rounding.cuh"
+#include "cuda/rows.cuh"
 
 namespace verdant::cuda {
 
@@ -28,27 +31,19 @@ static Deal deal_of(DType type) {
   return type == kBF16 || type == kQ8_0 || type == kQ4_K || type == kQ5_K ? Deal::kEights : Deal::kFours;
 }
 
-// x (rows, cols) in bf16, dealt; a thread takes 16 columns: half h of a group.
-template <Deal kDeal>
-static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, int64_t groups, uint32_t* out,
-                                    float* sums) {
+// x (rows, cols) in bf16: a thread takes half a group.
+static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, RoundTarget to) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= rows * groups * 2) return;
-  const int64_t row = i / (2 * groups), half = i % (2 * groups), column = 16 * half;
-  const float* x = source.x + row * source.stride + column;
-  uint32_t w[8];
-  float sum = 0.0f;
+  if (i >= rows * to.groups * 2) return;
+  const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);
+  const float* x = source.x + row * source.stride;
+  float v[kHalfGroup];
 #pragma unroll
-  for (int k = 0; k < 16; k += 2) {
-    w[k / 2] = bf16_pair(column + k < cols ? x[k] : 0.0f, column + k + 1 < cols ? x[k + 1] : 0.0f);
-    sum += bf16_value(w[k / 2] & 0xffff);
-    sum += bf16_value(w[k / 2] >> 16);
+  for (int k = 0; k < kHalfGroup; k++) {
+    const int64_t c = half * kHalfGroup + k;
+    v[k] = c < cols ? x[c] : 0.0f;
   }
-  sums[i] = sum;
-  uint32_t* group = out + (i / 2) * 16;
-  const int h = static_cast<int>(half % 2);
-#pragma unroll
-  for (int k = 0; k < 8; k++) group[kDeal == Deal::kEights ? 8 * h + k : k / 2 * 4 + 2 * h + k % 2] = w[k];
+  round_half(v, row, half, to);
 }
 
 // Where the rounded rows lie in the workspace; absent where no type wants them.
@@ -91,78 +86,100 @@ struct SourceRows {
 };
 
 template <DType kType>
-static void segment_f32(const SegmentArgs& s, const RowSource& source, const Gpu& gpu) {
+static void segments_f32(const SegmentList& s, const RowSource& source, const Gpu& gpu) {
   if (source.tiles != nullptr) return launch_f32<kType, kExpertTileRows>(s, source, SourceRows{source}, gpu);
   if (source.rows <= 4) return launch_f32<kType, 4>(s, source, SourceRows{source}, gpu);
   launch_f32<kType, 16>(s, source, SourceRows{source}, gpu);
 }
 
 template <DType kType, int kTiles>
-static void launch_few(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
-  launch(linear_few_kernel<kType, kTiles>, grid_of(s, source, 8 * kTiles, 16), kLinearThreads, 0, gpu, s, source, r);
+static void launch_few(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  const unsigned grid = count_blocks(s, source, 8 * kTiles, 16);
+  launch(linear_few_kernel<kType, kTiles>, grid, kLinearThreads, 0, gpu, s, source, r);
 }
 
 template <DType kType>
-static void segment_bf16(const SegmentArgs& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+static void segments_bf16(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
   if (source.tiles != nullptr) return launch_few<kType, kExpertTileRows / 8>(s, source, r, gpu);
   if (source.rows <= 8) return launch_few<kType, 1>(s, source, r, gpu);
   if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
   if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
-  launch(linear_many_kernel<kType>, grid_of(s, source, kManyRows, kManyRows), kManyThreads, 2 * sizeof(ManyStage), gpu,
-         s, source, r);
+  const unsigned grid = count_blocks(s, source, kManyRows, kManyRows);
+  launch(linear_many_kernel<kType>, grid, kManyThreads, 2 * sizeof(ManyStage), gpu, s, source, r);
 }
 
-static void segment_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentArgs& s, DType type,
-                        const RoundedForms& f, const uint8_t* workspace) {
+// Segments of one type.
+static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentList& s, DType type,
+                         const RoundedForms& f, const uint8_t* workspace) {
   if (linear_compute(call.compute, type) == kComputeF32)
-    return with_weight_type(type, [&]<DType kType>() { segment_f32<kType>(s, source, gpu); });
+    return with_weight_type(type, [&]<DType kType>() { segments_f32<kType>(s, source, gpu); });
   const int64_t at = deal_of(type) == Deal::kEights ? f.eights : f.fours;
   const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
                          reinterpret_cast<const float*>(workspace + f.sums), f.groups};
   with_weight_type(type, [&]<DType kType>() {
-    if constexpr (kType != kF32 && kType != kF16) segment_bf16<kType>(s, source, r, gpu);
+    if constexpr (kType != kF32 && kType != kF16) segments_bf16<kType>(s, source, r, gpu);
   });
 }
 
+static RoundTarget target_of(const RoundedForms& f, uint8_t* workspace) {
+  const auto words = [&](int64_t at) { return at < 0 ? nullptr : reinterpret_cast<uint32_t*>(workspace + at); };
+  return {words(f.eights), words(f.fours), reinterpret_cast<float*>(workspace + f.sums), f.groups};
+}
+
+// Segments of equal type in one launch.
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
-              uint8_t* workspace) {
-  const DeviceMatrix* weights[4];
+              uint8_t* workspace, bool rounded) {
+  const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
   const int64_t cols = weights[0]->cols;
   const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count);
-  const unsigned blocks = blocks_of(source.rows * f.groups * 2, 128);
-  if (f.eights >= 0)
-    launch(round_kernel<Deal::kEights>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
-           reinterpret_cast<uint32_t*>(workspace + f.eights), reinterpret_cast<float*>(workspace + f.sums));
-  if (f.fours >= 0)
-    launch(round_kernel<Deal::kFours>, blocks, 128, 0, gpu, source, source.rows, cols, f.groups,
-           reinterpret_cast<uint32_t*>(workspace + f.fours), reinterpret_cast<float*>(workspace + f.sums));
-  for (int32_t p = 0; p < count; p++)
-    for (int32_t i = 0; i < weights[p]->segment_count; i++) {
-      const MatrixSegment& m = weights[p]->segments[i];
-      SegmentArgs s = segment_args(m, cols, products[p].bias, products[p].y, products[p].y_stride);
-      if (source.tiles != nullptr) s.y = products[p].y;  // an expert's own columns begin at 0
-      segment_run(call, gpu, source, s, m.type, f, workspace);
-    }
+  const RoundTarget target = target_of(f, workspace);
+  if (target.wanted() && !rounded)
+    launch(round_kernel, blocks_of(source.rows * f.groups * 2, 128), 128, 0, gpu, source, source.rows, cols, target);
+  for (int32_t t = 0; t < kDTypeCount; t++) {
+    const auto type = static_cast<DType>(t);
+    SegmentList list{};
+    for (int32_t p = 0; p < count; p++)
+      for (int32_t i = 0; i < weights[p]->segment_count; i++) {
+        const MatrixSegment& m = weights[p]->segments[i];
+        if (m.type != type || m.rows == 0) continue;
+        SegmentArgs& s = list.segment[list.count++];
+        s = segment_args(m, cols, products[p].bias, products[p].y, products[p].y_stride);
+        if (source.tiles != nullptr) s.y = products[p].y;  // an expert's own columns begin at 0
+        if (list.count < kMaxSegments) continue;
+        segments_run(call, gpu, source, list, type, f, workspace);
+        list.count = 0;
+      }
+    if (list.count > 0) segments_run(call, gpu, source, list, type, f, workspace);
+  }
 }
 
 static const DeviceMatrix& matrix_of(const Tensor& t) { return *static_cast<const DeviceMatrix*>(t.data); }
 
-static int64_t linear_workspace(const OpCall& call) {
+static RoundedForms linear_forms(const OpCall& call) {
   const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < call.out_count; p++) weights[p] = &matrix_of(call.in[1 + 2 * p]);
-  return multiply_workspace(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count);
+  return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count);
 }
 
-static void linear_run(const OpCall& call, const Gpu& gpu) {
+static int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }
+
+RoundTarget linear_target(const OpCall& call) { return target_of(linear_forms(call), call.workspace); }
+
+static void linear_products(const OpCall& call, const Gpu& gpu, bool rounded) {
   Product products[3];
   for (int32_t p = 0; p < call.out_count; p++)
-    products[p] = {&matrix_of(call.in[1 + 2 * p]), static_cast<const float*>(call.in[2 + 2 * p].data),
-                   static_cast<float*>(call.out[p].data), call.out[p].dim[1]};
-  const RowSource source = {
-      static_cast<const float*>(call.in[0].data), call.in[0].dim[1], call.in[0].dim[0], nullptr, nullptr, 0, 0, 0};
-  if (source.rows > 0) multiply(call, gpu, source, products, call.out_count, call.workspace);
+    products[p] = {&matrix_of(call.in[1 + 2 * p]), float_input(call, 2 + 2 * p), float_output(call, p),
+                   call.out[p].dim[1]};
+  RowSource source{};
+  source.x = float_input(call, 0);
+  source.stride = call.in[0].dim[1];
+  source.rows = call.in[0].dim[0];
+  if (source.rows > 0) multiply(call, gpu, source, products, call.out_count, call.workspace, rounded);
 }
+
+static void linear_run(const OpCall& call, const Gpu& gpu) { linear_products(call, gpu, false); }
+void linear_of_rounded(const OpCall& call, const Gpu& gpu) { linear_products(call, gpu, true); }
 
 extern const CudaOp linear_op;
 const CudaOp linear_op = {linear_run, linear_workspace, linear_compute};

@@ -23,6 +23,15 @@ struct RowSource {
   int64_t group_rows;   // conv1d: no block of threads has output rows of two groups of so many; 0: no groups
 };
 
+// Where rounded rows go, in the forms that the weights of a linear want (linear_mma.cuh): words of two bf16, or null;
+// and sums of 16 of them.
+struct RoundTarget {
+  uint32_t *eights, *fours;
+  float* sums;
+  int64_t groups;  // of 32 columns
+  __host__ __device__ bool wanted() const { return eights != nullptr || fours != nullptr; }
+};
+
 // y[i][n] = sum_k x[i][k] w[n][k] (+ bias[n]), rows of y as rows of the source (with a list: of the list).
 struct Product {
   const DeviceMatrix* weight;
@@ -36,9 +45,9 @@ Compute linear_compute(Compute wanted, DType type);
 // Bytes that `multiply` needs for x of a source with these matrices.
 int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                            int32_t count);
-// All products of the same rows of x.
+// All products of the same rows of x; `rounded`: x lies in the workspace in the forms that are wanted.
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
-              uint8_t* workspace);
+              uint8_t* workspace, bool rounded = false);
 
 // Rows per ExpertTile at most.
 constexpr int32_t kExpertTileRows = 32;

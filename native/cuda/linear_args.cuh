@@ -81,6 +81,15 @@ static void with_weight_type(DType type, const F& f) {
   }
 }
 
+constexpr int kMaxSegments = 8;
+
+// Segments of one type that one launch multiplies, each by blocks of threads of its own.
+struct SegmentList {
+  SegmentArgs segment[kMaxSegments];
+  int64_t block_end[kMaxSegments];
+  int32_t count;
+};
+
 // The rows of x that a block of threads takes, and the rows of w, of one segment.
 struct BlockRows {
   int64_t first, count;      // of x
@@ -90,10 +99,11 @@ struct BlockRows {
 
 // Blocks of `x_rows` rows of x, fastest, by `w_rows` rows of w. With tiles: count 0 where the tile's expert lies in
 // another segment.
-static __device__ __forceinline__ BlockRows block_rows(const SegmentArgs& s, const RowSource& source, int64_t x_rows,
-                                                       int64_t w_rows) {
+// `block`: number of this block within its segment.
+static __device__ __forceinline__ BlockRows block_rows(const SegmentArgs& s, const RowSource& source, int64_t block,
+                                                       int64_t x_rows, int64_t w_rows) {
   const int64_t x_blocks = source.tiles ? source.tile_count : (source.rows + x_rows - 1) / x_rows;
-  const int64_t x_block = blockIdx.x % x_blocks, w_block = blockIdx.x / x_blocks;
+  const int64_t x_block = block % x_blocks, w_block = block / x_blocks;
   const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
   if (source.tiles == nullptr) {
     const int64_t group = source.group_rows > 0 ? source.group_rows : s.rows, per = (group + w_rows - 1) / w_rows;
@@ -106,10 +116,29 @@ static __device__ __forceinline__ BlockRows block_rows(const SegmentArgs& s, con
   return {tile.first, inside ? tile.count : 0, base + begin, least(w_rows, source.expert_rows - begin), begin};
 }
 
-static inline unsigned grid_of(const SegmentArgs& s, const RowSource& source, int64_t x_rows, int64_t w_rows) {
-  if (source.tiles != nullptr) return static_cast<unsigned>(source.tile_count * blocks_of(source.expert_rows, w_rows));
-  const int64_t group = source.group_rows > 0 ? source.group_rows : s.rows;
-  return static_cast<unsigned>(int64_t{blocks_of(source.rows, x_rows)} * blocks_of(group, w_rows) * (s.rows / group));
+// The segment of this block, and the block's number within it.
+static __device__ __forceinline__ const SegmentArgs& own_segment(const SegmentList& list, int64_t& block) {
+  block = blockIdx.x;
+  int32_t i = 0;
+  while (i + 1 < list.count && block >= list.block_end[i]) i++;
+  if (i > 0) block -= list.block_end[i - 1];
+  return list.segment[i];
+}
+
+// Counts the blocks of each segment; gives all of them.
+static inline unsigned count_blocks(SegmentList& list, const RowSource& source, int64_t x_rows, int64_t w_rows) {
+  int64_t all = 0;
+  for (int32_t i = 0; i < list.count; i++) {
+    const int64_t rows = list.segment[i].rows;
+    if (source.tiles != nullptr) {
+      all += source.tile_count * blocks_of(source.expert_rows, w_rows);
+    } else {
+      const int64_t group = source.group_rows > 0 ? source.group_rows : rows;
+      all += int64_t{blocks_of(source.rows, x_rows)} * blocks_of(group, w_rows) * (rows / group);
+    }
+    list.block_end[i] = all;
+  }
+  return static_cast<unsigned>(all);
 }
 
 }  // namespace verdant::cuda

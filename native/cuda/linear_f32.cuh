@@ -36,9 +36,11 @@ static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const Blo
 // kRows rows of x with 32 rows of w. Warps are slices, lanes are rows of w. X: x(i, k, n) for row i of the source, k
 // below the columns, n a row of w of the same group.
 template <DType kType, int kRows, class X>
-static __global__ void linear_f32_kernel(SegmentArgs s, RowSource source, X x) {
+static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList list, RowSource source, X x) {
   VERDANT_DYNAMIC_SHARED(shared);
-  const BlockRows b = block_rows(s, source, kRows, kF32Rows);
+  int64_t block;
+  const SegmentArgs& s = own_segment(list, block);
+  const BlockRows b = block_rows(s, source, block, kRows, kF32Rows);
   if (b.count <= 0) return;
   const int warp = warp_index(), lane = warp_lane();
   float* tile = reinterpret_cast<float*>(shared) + warp * (kF32Rows * kTileStride + kRows * kGroup);
@@ -76,10 +78,10 @@ static __global__ void linear_f32_kernel(SegmentArgs s, RowSource source, X x) {
 }
 
 template <DType kType, int kRows, class X>
-static void launch_f32(const SegmentArgs& s, const RowSource& source, const X& x, const Gpu& gpu) {
+static void launch_f32(SegmentList list, const RowSource& source, const X& x, const Gpu& gpu) {
   const int64_t shared = int64_t{kSlices} * (kF32Rows * kTileStride + kRows * kGroup) * 4;
-  launch(linear_f32_kernel<kType, kRows, X>, grid_of(s, source, kRows, kF32Rows), kLinearThreads, shared, gpu, s,
-         source, x);
+  const unsigned grid = count_blocks(list, source, kRows, kF32Rows);
+  launch(linear_f32_kernel<kType, kRows, X>, grid, kLinearThreads, shared, gpu, list, source, x);
 }
 
 }  // namespace verdant::cuda

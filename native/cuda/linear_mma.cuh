@@ -85,9 +85,11 @@ static __device__ __forceinline__ int64_t source_row(const RowSource& source, in
 // Few rows of x: 16 rows of w by 8 kTiles rows of x. Warps are slices, whose sums meet in shared memory.
 template <DType kType, int kTiles>
 static __global__ void __launch_bounds__(kLinearThreads)
-    linear_few_kernel(SegmentArgs s, RowSource source, RoundedRows r) {
+    linear_few_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
   __shared__ float sums[kSlices][8 * kTiles][16];
-  const BlockRows b = block_rows(s, source, 8 * kTiles, 16);
+  int64_t block;
+  const SegmentArgs& s = own_segment(list, block);
+  const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
   if (b.count <= 0) return;
   const int warp = warp_index(), lane = warp_lane(), g = lane / 4, t = lane % 4;
   const auto w_row = [&](int64_t i) {
@@ -188,10 +190,12 @@ static __device__ __forceinline__ void store_stage(const ManyLoad& l, ManyStage&
 // Many rows of x: 128 rows of w by 128 of x; warps take 32 by 32 of them. Slices one after the other.
 template <DType kType>
 static __global__ void __launch_bounds__(kManyThreads, 1)
-    linear_many_kernel(SegmentArgs s, RowSource source, RoundedRows r) {
+    linear_many_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
   VERDANT_DYNAMIC_SHARED(shared);
   auto* stages = reinterpret_cast<ManyStage*>(shared);
-  const BlockRows b = block_rows(s, source, kManyRows, kManyRows);
+  int64_t block;
+  const SegmentArgs& s = own_segment(list, block);
+  const BlockRows b = block_rows(s, source, block, kManyRows, kManyRows);
   if (b.count <= 0) return;
   const int lane = warp_lane(), g = lane / 4, t = lane % 4;
   const int w_at = warp_index() / 4 * kWarpRows, x_at = warp_index() % 4 * kWarpColumns;

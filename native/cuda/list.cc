@@ -4,6 +4,7 @@ namespace verdant::cuda {
 
 extern const CudaOp activation_op;
 extern const CudaOp add_op;
+extern const CudaOp attention_op;
 extern const CudaOp gated_op;
 extern const CudaOp linear_op;
 extern const CudaOp conv1d_op;
@@ -55,6 +56,8 @@ const CudaOp& cuda_op(int32_t id) {
       return linear_op;
     case kOpConv1d:
       return conv1d_op;
+    case kOpAttention:
+      return attention_op;
     case kOpMoe:
       return moe_op;
     case kOpGatherRows:

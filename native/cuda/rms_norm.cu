@@ -1,31 +1,34 @@
 #include "ops/rms_norm.h"
 
-#include "cuda/launch.cuh"
+#include "cuda/norm_kernel.cuh"
 
 namespace verdant::cuda {
 
-constexpr int kRmsNormThreads = 256;
+// y = x / sqrt(mean x^2 + eps) * (offset + weight)
+struct RmsNorm {
+  const float* weight;
+  float eps, offset;
 
-// One block per group of a row: y = x / sqrt(mean x^2 + eps) * (offset + weight)
-static __global__ void rms_norm_kernel(const float* x, const float* weight, float* y, int64_t cols, float eps,
-                                       float offset) {
-  __shared__ float sums[kRmsNormThreads / kWarp];
-  x += blockIdx.x * cols;
-  y += blockIdx.x * cols;
-  float sum = 0.0f;
-  for (int64_t c = threadIdx.x; c < cols; c += kRmsNormThreads) sum = fmaf(x[c], x[c], sum);
-  sum = block_sum<kRmsNormThreads>(sum, sums);
-  const float scale = 1.0f / sqrtf(sum / static_cast<float>(cols) + eps);
-  for (int64_t c = threadIdx.x; c < cols; c += kRmsNormThreads) y[c] = x[c] * scale * (offset + weight[c]);
-}
+  __device__ float find(const float* x, int64_t cols, NormScratch& scratch) const {
+    float sum = 0.0f;
+    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) sum = fmaf(x[c], x[c], sum);
+    sum = block_sum<kNormThreads>(sum, scratch.sums[0]);
+    return 1.0f / sqrtf(sum / static_cast<float>(cols) + eps);
+  }
+  __device__ float column(float x, int64_t c, float scale) const { return x * scale * (offset + weight[c]); }
+};
 
-static void rms_norm_run(const OpCall& call, const Gpu& gpu) {
+void rms_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& round, const Gpu& gpu) {
   const auto& a = *static_cast<const RmsNormAttrs*>(call.attrs);
-  const int64_t cols = call.in[1].dim[0], groups = cols == 0 ? 0 : call.in[0].dim[0] * call.in[0].dim[1] / cols;
-  launch(rms_norm_kernel, static_cast<unsigned>(groups), kRmsNormThreads, 0, gpu,
-         static_cast<const float*>(call.in[0].data), static_cast<const float*>(call.in[1].data),
-         static_cast<float*>(call.out[0].data), cols, static_cast<float>(a.eps), static_cast<float>(a.offset));
+  const int64_t cols = call.in[1].dim[0];
+  if (cols == 0) return;
+  const RmsNorm norm = {float_input(call, 1), static_cast<float>(a.eps), static_cast<float>(a.offset)};
+  const OpCall& first = add ? *add : call;
+  run_norm(norm, float_input(first, 0), add ? float_input(*add, 1) : nullptr, add ? float_output(*add) : nullptr,
+           float_output(call), call.in[0].dim[0] * call.in[0].dim[1] / cols, cols, round, gpu);
 }
+
+static void rms_norm_run(const OpCall& call, const Gpu& gpu) { rms_norm_rows(call, nullptr, {}, gpu); }
 
 extern const CudaOp rms_norm_op;
 const CudaOp rms_norm_op = {rms_norm_run};

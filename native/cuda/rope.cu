@@ -1,6 +1,8 @@
 #include "ops/rope.h"
 
-#include "cuda/rows.cuh"
+#include "cuda/fuse.h"
+#include "cuda/kv_cache.cuh"
+#include "cuda/rope.cuh"
 
 namespace verdant::cuda {
 
@@ -39,38 +41,34 @@ static void rope_table_run(const OpCall& call, const Gpu& gpu) {
                  float_input(call, 1), float_output(call), call.in[1].dim[0], half});
 }
 
-// Pairs of a head turned by their angle.
-struct RopeTurn {
-  const float *x, *table;
-  float* y;
-  int64_t cols, half, head_dim;
-  bool interleaved;
+static void rope_run(const OpCall& call, const Gpu& gpu) {
+  const RopeWork work = rope_work(call);
+  each(work.count, gpu, work.turn);
+}
 
-  // Pair p of a head: both numbers, so that y may be x.
-  __device__ void operator()(int64_t at) const {
-    const int64_t pairs = (head_dim + 1) / 2, heads = cols / head_dim;
-    const int64_t row = at / (heads * pairs), head = at / pairs % heads, p = at % pairs;
-    const float* from = x + row * cols + head * head_dim;
-    float* to = y + row * cols + head * head_dim;
-    if (p >= half) {  // the rest of a head passes
-      for (int64_t i = 2 * p; i < 2 * p + 2 && i < head_dim; i++) to[i] = from[i];
-      return;
-    }
-    const int64_t first = interleaved ? 2 * p : p, second = interleaved ? 2 * p + 1 : p + half;
-    const float x1 = from[first], x2 = from[second];
-    const float cosine = table[row * 2 * half + p], sine = table[row * 2 * half + half + p];
-    to[first] = x1 * cosine - x2 * sine;
-    to[second] = x2 * cosine + x1 * sine;
+// q, then k into y and the cache, then v into the cache.
+struct RopeWrite {
+  RopeWork q, k;
+  const float* v;
+  KvPlaces to;
+
+  __device__ void operator()(int64_t i) const {
+    if (i < q.count) return q.turn(i);
+    if (i < q.count + k.count)
+      return k.turn.turn(i - q.count, [this](int64_t row, int64_t head, int64_t d, float value) {
+        k.turn.write(row, head, d, value);
+        const KvSlot at = kv_slot(to.tables, row);
+        if (at.block >= 0) to.key(at, head, d, value);
+      });
+    i -= q.count + k.count;
+    const KvSlot at = kv_slot(to.tables, i / (to.kv_heads * to.head_dim));
+    if (at.block >= 0) to.value(at, i / to.head_dim % to.kv_heads, i % to.head_dim, v[i]);
   }
 };
 
-static void rope_run(const OpCall& call, const Gpu& gpu) {
-  const auto& a = *static_cast<const RopeAttrs*>(call.attrs);
-  const int64_t rows = call.in[0].dim[0], cols = call.in[0].dim[1];
-  if (a.head_dim <= 0) return;
-  each(rows * (cols / a.head_dim) * ((a.head_dim + 1) / 2), gpu,
-       RopeTurn{float_input(call, 0), float_input(call, 1), float_output(call), cols, call.in[1].dim[1] / 2, a.head_dim,
-                a.interleaved != 0});
+void rope_and_write(const OpCall& q, const OpCall& k, const OpCall& write, const Gpu& gpu) {
+  const RopeWrite work = {rope_work(q), rope_work(k), float_input(write, 1), kv_places(write)};
+  each(work.q.count + work.k.count + write.in[0].dim[0] * work.to.kv_heads * work.to.head_dim, gpu, work);
 }
 
 extern const CudaOp rope_table_op, rope_op;

@@ -1,0 +1,183 @@
+#include "cuda/attention_few.cuh"
+#include "cuda/attention_many.cuh"
+#include "cuda/attention_probs.cuh"
+
+namespace verdant::cuda {
+
+// Inputs by place, as in kAttentionIn.
+enum AttentionInput {
+  kAttQ,
+  kAttK,
+  kAttV,
+  kAttStarts,
+  kAttTable,
+  kAttPositions,
+  kAttKeyStarts,
+  kAttBias,
+  kAttMask,
+  kAttSlopes,
+  kAttRelative,
+  kAttPlaces,
+  kAttPlaceBias
+};
+
+template <class T>
+static const T* attention_input(const OpCall& call, AttentionInput i) {
+  return i < call.in_count ? static_cast<const T*>(call.in[i].data) : nullptr;
+}
+
+static const AttentionAttrs& attrs_of(const OpCall& call) { return *static_cast<const AttentionAttrs*>(call.attrs); }
+static bool is_cached(const OpCall& call) { return attrs_of(call).source == 0; }
+static int64_t sequences_of(const OpCall& call) { return call.in[kAttStarts].dim[0] - 1; }
+static bool wants_probs(const OpCall& call) { return call.out_count > 1 && call.out[1].data != nullptr; }
+
+static KvForm form_of(const OpCall& call) {
+  if (!is_cached(call)) return KvForm::kRows;
+  const DType type = call.in[kAttK].dtype;
+  return type == kU8 ? KvForm::kQ8 : type == kBF16 ? KvForm::kBf16 : KvForm::kF32;
+}
+
+static AttentionArgs args_of(const OpCall& call) {
+  const AttentionAttrs& attrs = attrs_of(call);
+  const bool cached = is_cached(call);
+  const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
+  AttentionArgs a = {};
+  a.q = attention_input<float>(call, kAttQ);
+  a.k = attention_input<uint8_t>(call, kAttK);
+  a.v = attention_input<uint8_t>(call, kAttV);
+  a.starts = attention_input<int32_t>(call, kAttStarts);
+  a.key_starts = attention_input<int32_t>(call, kAttKeyStarts);
+  if (a.key_starts == nullptr) a.key_starts = a.starts;
+  a.bias = attention_input<float>(call, kAttBias);
+  a.mask = attention_input<uint8_t>(call, kAttMask);
+  a.slopes = attention_input<float>(call, kAttSlopes);
+  a.relative = attention_input<float>(call, kAttRelative);
+  a.places = attention_input<int32_t>(call, kAttPlaces);
+  a.place_bias = attention_input<float>(call, kAttPlaceBias);
+  a.y = static_cast<float*>(call.out[0].data);
+  a.rows = call.in[kAttQ].dim[0];
+  a.sequences = sequences_of(call);
+  a.heads = attrs.heads;
+  a.kv_heads = attrs.kv_heads;
+  a.group = attrs.heads / attrs.kv_heads;
+  a.head_dim = static_cast<int32_t>(attrs.head_dim);
+  if (cached) {
+    a.table = attention_input<int32_t>(call, kAttTable);
+    a.positions = attention_input<int32_t>(call, kAttPositions);
+    a.table_cols = call.in[kAttTable].dim[1];
+    a.key_block = kv_element_bytes(k.dtype) * k.dim[1];
+    a.value_block = kv_element_bytes(v.dtype) * v.dim[1];
+    a.key_head = kv_head_bytes(k.dtype, attrs.head_dim, true);
+    a.value_head = kv_head_bytes(v.dtype, attrs.head_dim, false);
+    a.layer_heads = attrs.layer * attrs.kv_heads;
+  }
+  a.key_cols = a.bias != nullptr ? call.in[kAttBias].dim[2] : a.mask != nullptr ? call.in[kAttMask].dim[1] : 0;
+  a.window = attrs.window;
+  a.farthest = a.relative != nullptr ? call.in[kAttRelative].dim[0] / 2 : 0;
+  a.bias_places = a.place_bias != nullptr ? call.in[kAttPlaceBias].dim[1] : 0;
+  a.scale = static_cast<float>(attrs.scale);
+  a.softcap = static_cast<float>(attrs.softcap);
+  a.causal = attrs.causal != 0;
+  if (wants_probs(call)) {
+    a.probs = static_cast<float*>(call.out[1].data);
+    a.prob_cols = call.out[1].dim[2];
+    a.stats = reinterpret_cast<float*>(call.workspace);
+  }
+  return a;
+}
+
+constexpr int64_t kFewRows = 8;
+
+// Queries of a block where rows are few.
+static int few_queries(const AttentionAttrs& a) { return a.heads / a.kv_heads > 4 ? 8 : 4; }
+
+// Short are sequences with the rows of a tile; with up to kFewRows where that is what sequences have here on average.
+static SplitArgs split_of(const OpCall& call) {
+  const AttentionAttrs& attrs = attrs_of(call);
+  const int64_t group = attrs.heads / attrs.kv_heads, queries = few_queries(attrs), sequences = sequences_of(call);
+  const int64_t mean = sequences == 0 ? 0 : (call.in[kAttQ].dim[0] + sequences - 1) / sequences;
+  SplitArgs s = {};
+  s.size = group < queries ? queries / group : 1;
+  s.rows = mean > kFewRows || mean == 0 ? s.size : (mean + s.size - 1) / s.size * s.size;
+  s.parts = (s.size * group + queries - 1) / queries;
+  s.table_chunks = is_cached(call) ? (call.in[kAttTable].dim[1] * kPage + kKeyChunk - 1) / kKeyChunk : 0;
+  return s;
+}
+
+// Whether there can be a short sequence; and whether there can be another one.
+static bool few_possible(const OpCall& call, const SplitArgs& s) {
+  return sequences_of(call) > 1 || call.in[kAttQ].dim[0] <= s.rows;
+}
+static bool many_possible(const OpCall& call, const SplitArgs& s) { return call.in[kAttQ].dim[0] > s.rows; }
+
+// Results of chunks, as result_index counts them.
+static int64_t results_of(const OpCall& call, const SplitArgs& s) {
+  const int64_t sequences = sequences_of(call);
+  if (!few_possible(call, s)) return 0;
+  const int64_t chunks = is_cached(call) ? sequences * s.table_chunks : call.in[kAttK].dim[0] / kKeyChunk + sequences;
+  return chunks * s.rows * attrs_of(call).heads;
+}
+
+// Floats of m and l of all rows, for probs.
+static int64_t stats_count(const OpCall& call) {
+  return wants_probs(call) ? 2 * call.in[kAttQ].dim[0] * attrs_of(call).heads : 0;
+}
+
+static int64_t attention_workspace(const OpCall& call) {
+  return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
+}
+
+template <KvForm kForm>
+static void run_few(const OpCall& call, const AttentionArgs& a, SplitArgs s, const Gpu& gpu) {
+  const int queries = few_queries(attrs_of(call));
+  s.states = reinterpret_cast<float*>(call.workspace) + stats_count(call);
+  s.sums = s.states + 2 * results_of(call, s);
+  const int64_t blocks = a.sequences * (s.rows / s.size) * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
+  const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
+  const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits < chunks ? splits
+                                                                       : chunks > 0    ? chunks
+                                                                                       : 1));
+  launch(queries == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>, grid, kAttentionThreads, 0,
+         gpu, a, s);
+  launch(attention_merge_kernel, static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
+}
+
+template <KvForm kForm>
+static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+  const int64_t size = a.group < kManyQueries ? kManyQueries / a.group : 1;
+  const int64_t parts = (size * a.group + kManyQueries - 1) / kManyQueries;
+  launch(a.head_dim > 2 * kWarp ? attention_many_kernel<kForm, 4> : attention_many_kernel<kForm, 2>,
+         static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads), kManyThreads, sizeof(ManyShared),
+         gpu, a, size, parts, s.rows);
+}
+
+template <KvForm kForm>
+static void run_form(const OpCall& call, const Gpu& gpu) {
+  const AttentionArgs a = args_of(call);
+  const SplitArgs s = split_of(call);
+  if (a.rows == 0 || a.sequences == 0) return;
+  if (few_possible(call, s)) run_few<kForm>(call, a, s, gpu);
+  if (many_possible(call, s)) run_many<kForm>(a, s, gpu);
+  if (a.probs == nullptr || a.prob_cols == 0) return;
+  launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
+         0, gpu, a);
+}
+
+static void attention_run(const OpCall& call, const Gpu& gpu) {
+  switch (form_of(call)) {
+    case KvForm::kRows:
+      return run_form<KvForm::kRows>(call, gpu);
+    case KvForm::kF32:
+      return run_form<KvForm::kF32>(call, gpu);
+    case KvForm::kBf16:
+      return run_form<KvForm::kBf16>(call, gpu);
+    case KvForm::kQ8:
+      return run_form<KvForm::kQ8>(call, gpu);
+  }
+}
+
+extern const CudaOp attention_op;
+const CudaOp attention_op = {attention_run, attention_workspace};
+
+}  // namespace verdant::cuda

@@ -1,0 +1,174 @@
+// Cases of attention and of what writes its cache.
+#include <algorithm>
+
+#include "cuda/check/maker.h"
+#include "ops/list.h"
+
+namespace verdant::check {
+namespace {
+
+struct Shape {
+  int64_t heads, kv_heads, head_dim;
+  int64_t window = 0;
+  double softcap = 0;
+};
+
+std::string shape_name(const Shape& s) {
+  return std::to_string(s.heads) + " / " + std::to_string(s.kv_heads) + " heads of " + std::to_string(s.head_dim) +
+         (s.window > 0 ? ", window " + std::to_string(s.window) : "") + (s.softcap > 0 ? ", softcap" : "");
+}
+
+std::map<std::string, Attr> attention_attrs(const Shape& s, const std::string& source, bool causal) {
+  return {{"source", source},
+          {"heads", static_cast<double>(s.heads)},
+          {"kv_heads", static_cast<double>(s.kv_heads)},
+          {"head_dim", static_cast<double>(s.head_dim)},
+          {"layer", 1.0 * (source == "cache")},
+          {"causal", causal},
+          {"window", static_cast<double>(s.window)},
+          {"scale", 0.3},
+          {"softcap", s.softcap}};
+}
+
+enum Extra { kPlain, kSlopes, kRelative, kProbs };
+
+Case rows_case(const Shape& s, bool causal, Extra extra) {
+  const char* names[] = {"", ", slopes", ", relative", ", probs"};
+  // Maps of weights are of one sequence.
+  const std::vector<int64_t> lengths = extra == kProbs ? std::vector<int64_t>{70} : std::vector<int64_t>{5, 1, 300, 33};
+  return {"attention", "rows, " + shape_name(s) + (causal ? ", causal" : "") + names[extra], lengths, 1e-12,
+          [=](Maker& m) {
+            const int64_t width = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
+            std::vector<int32_t> in = {m.normal_rows("q", width), m.normal_rows("k", kv), m.normal_rows("v", kv),
+                                       m.ints("starts", m.starts())};
+            in.resize(11, -1);
+            if (extra == kSlopes) in[9] = m.vector("slopes", s.heads, 0.1);
+            if (extra == kRelative)
+              in[10] = m.floats("relative", m.random("relative").normals(17 * s.heads), {17, s.heads});
+            std::vector<OutShape> y = {{{m.rows(), width}}};
+            if (extra == kProbs) y.push_back({{s.heads, m.rows(), m.rows()}});
+            m.node("attention", in, y, attention_attrs(s, "rows", causal));
+          }};
+}
+
+// Where the sequences of a case lie in the pages of a cache.
+struct Pages {
+  int64_t columns = 1, blocks;
+  std::vector<int32_t> table;
+
+  Pages(Maker& m, const std::vector<int64_t>& keys) {
+    for (const int64_t n : keys) columns = std::max(columns, (n + kPage - 1) / kPage);
+    blocks = columns * m.units() + 3;
+    std::vector<int32_t> order;
+    for (int64_t b = 0; b < blocks; b++) order.push_back(static_cast<int32_t>(b));
+    Random random = m.random("pages");
+    for (int64_t b = blocks - 1; b > 0; b--) std::swap(order[b], order[random.below(b + 1)]);
+    table.assign(order.begin(), order.begin() + columns * m.units());
+  }
+};
+
+// Position and sequence of the last `count(place)` of keys[place] tokens.
+template <class F>
+void places(const std::vector<int64_t>& keys, F count, std::vector<int32_t>& positions, std::vector<int32_t>& seqs) {
+  for (size_t s = 0; s < keys.size(); s++)
+    for (int64_t p = keys[s] - count(s); p < keys[s]; p++) {
+      positions.push_back(static_cast<int32_t>(p));
+      seqs.push_back(static_cast<int32_t>(s));
+    }
+}
+
+DType cache_dtype(const std::string& type) { return type == "f32" ? kF32 : type == "bf16" ? kBF16 : kU8; }
+
+int32_t cache_state(Maker& m, const char* name, const Shape& s, DType dtype, int64_t blocks) {
+  const int64_t bytes = 2 * s.kv_heads * kv_head_bytes(dtype, s.head_dim, std::string(name) == "keys");
+  return m.state(name, dtype, blocks, bytes / kv_element_bytes(dtype));
+}
+
+// Sequence u has keys[u] tokens in the cache, of which the last lengths[u] are rows of q. `moved`: blocks are copied to
+// others, from which attention reads.
+Case cache_case(const Shape& s, const std::string& type, const std::vector<int64_t>& lengths,
+                const std::vector<int64_t>& all_keys, bool moved) {
+  std::string name = "cache " + type + ", " + shape_name(s) + (moved ? ", copied" : "") + ", rows";
+  for (const int64_t n : lengths) name += " " + std::to_string(n);
+  return {moved ? "copy_blocks" : "attention", name, lengths, 1e-12, [=](Maker& m) {
+            std::vector<int64_t> keys;
+            for (int64_t i = 0; i < m.units(); i++) keys.push_back(all_keys[m.unit(i)]);
+            const Pages pages(m, keys);
+            const DType dtype = cache_dtype(type);
+            const int64_t blocks = pages.blocks * (moved ? 2 : 1), kv = s.kv_heads * s.head_dim;
+            const int32_t k = cache_state(m, "keys", s, dtype, blocks), v = cache_state(m, "values", s, dtype, blocks);
+            std::vector<float> rows[2];
+            std::vector<int32_t> positions, seqs, own_positions, own_seqs;
+            for (int64_t i = 0; i < m.units(); i++)
+              for (const int32_t part : {0, 1}) {
+                const std::vector<float> x = m.random(part == 0 ? "k" : "v", i).normals(keys[i] * kv);
+                rows[part].insert(rows[part].end(), x.begin(), x.end());
+              }
+            places(keys, [&](size_t i) { return keys[i]; }, positions, seqs);
+            places(keys, [&](size_t i) { return m.length(static_cast<int64_t>(i)); }, own_positions, own_seqs);
+            const int64_t written = static_cast<int64_t>(positions.size());
+            const int32_t table = m.ints("table", pages.table, {m.units(), pages.columns});
+            m.node("kv_write",
+                   {m.floats("k", rows[0], {written, kv}), m.floats("v", rows[1], {written, kv}), k, v, table,
+                    m.ints("write_positions", positions), m.ints("seq_ids", seqs)},
+                   {}, {{"layer", 1.0}, {"kv_heads", 1.0 * s.kv_heads}, {"head_dim", 1.0 * s.head_dim}});
+            int32_t read = table;
+            if (moved) {
+              std::vector<int32_t> pairs, to;
+              for (const int32_t b : pages.table) {
+                to.push_back(b + static_cast<int32_t>(pages.blocks));
+                pairs.insert(pairs.end(), {b, to.back()});
+              }
+              const int32_t copies = m.ints("copies", pairs, {static_cast<int64_t>(to.size()), 2});
+              for (const int32_t state : {k, v}) m.node("copy_blocks", {state, copies}, {});
+              read = m.ints("moved", to, {m.units(), pages.columns});
+            }
+            m.node("attention",
+                   {m.normal_rows("q", s.heads * s.head_dim), k, v, m.ints("starts", m.starts()), read,
+                    m.ints("kv_positions", own_positions)},
+                   {{{m.rows(), s.heads * s.head_dim}}}, attention_attrs(s, "cache", true));
+          }};
+}
+
+// Keys and values as they lie in pages; tokens too.
+void add_writes(std::vector<Case>& out) {
+  out.push_back({"token_write", "", {40, 1, 70}, 0, [](Maker& m) {
+                   std::vector<int64_t> keys;
+                   for (int64_t i = 0; i < m.units(); i++) keys.push_back(m.length(i));
+                   const Pages pages(m, keys);
+                   std::vector<int32_t> positions, seqs, ids;
+                   places(keys, [&](size_t i) { return keys[i]; }, positions, seqs);
+                   for (int64_t i = 0; i < m.units(); i++)
+                     for (int64_t r = 0; r < m.length(i); r++)
+                       ids.push_back(static_cast<int32_t>(m.random("id" + std::to_string(r), i).below(1000)));
+                   const int32_t tokens = m.state("tokens", kI32, pages.blocks, kPage);
+                   m.node("token_write",
+                          {m.ints("ids", ids), tokens, m.ints("table", pages.table, {m.units(), pages.columns}),
+                           m.ints("kv_positions", positions), m.ints("seq_ids", seqs)},
+                          {});
+                   const int64_t n = static_cast<int64_t>(pages.table.size());
+                   m.node("gather_rows", {tokens, m.ints("index", pages.table)},
+                          {{{n, kPage}}});  // ids as they are, in f32
+                 }});
+}
+
+}  // namespace
+
+void add_attention_cases(std::vector<Case>& out) {
+  const Shape small = {4, 2, 16}, grouped = {8, 1, 66}, wide = {2, 2, 272}, usual = {8, 2, 128};
+  for (const bool causal : {false, true}) {
+    for (const Shape& s : {small, grouped, wide, usual, Shape{3, 3, 40, 50, 10.0}})
+      out.push_back(rows_case(s, causal, kPlain));
+    for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra));
+  }
+  for (const char* type : {"f32", "bf16", "q8"}) {
+    for (const Shape& s : {small, grouped, wide, usual, Shape{4, 2, 64, 70, 0}}) {
+      out.push_back(cache_case(s, type, {1, 1, 1, 1}, {1, 33, 300, 515}, false));
+      out.push_back(cache_case(s, type, {5, 1, 33, 40}, {31, 64, 33, 600}, false));
+    }
+    out.push_back(cache_case(usual, type, {2, 1}, {70, 40}, true));
+  }
+  add_writes(out);
+}
+
+}  // namespace verdant::check

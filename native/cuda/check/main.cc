@@ -1,0 +1,59 @@
+// Checks the CUDA device without Node: verdant_cuda_check [--small] [--only TEXT]
+// Every op on cuda:0 against cpu:generic, the same bits alone and in company, memory that comes back. Exit status 1: it
+// failed; 2: there is no device.
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "cuda/check/run.h"
+#include "cuda/device.h"
+
+namespace verdant::check {
+namespace {
+
+// Sizes that a sanitizer gets through.
+bool is_small(const Case& c) {
+  int64_t rows = 0;
+  for (const int64_t n : c.lengths) rows += n;
+  return rows <= 20;
+}
+
+int check_all(bool small, const std::string& only) {
+  Tally tally;
+  for (const Case& c : all_cases())
+    if (case_name(c).find(only) != std::string::npos && (!small || is_small(c))) check_case(c, tally);
+  if ((only.empty() || only == "memory") && !small) check_memory(tally);
+  for (const auto& [what, count] : tally.missing)
+    std::printf("missing %s: %lld cases\n", what.c_str(), static_cast<long long>(count));
+  std::printf("%lld cases, %lld failures, %zu missing\n", static_cast<long long>(tally.cases),
+              static_cast<long long>(tally.failures), tally.missing.size());
+  return tally.failures == 0 && tally.cases > 0 ? 0 : 1;
+}
+
+int run_main(int argc, char** argv) {
+  bool small = false;
+  std::string only;
+  for (int i = 1; i < argc; i++) {
+    if (std::strcmp(argv[i], "--small") == 0) {
+      small = true;
+    } else if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+      only = argv[++i];
+    } else {
+      std::fprintf(stderr, "usage: verdant_cuda_check [--small] [--only TEXT]\n");
+      return 2;
+    }
+  }
+  const DeviceInfo device = cuda::cuda_device().list()[0];
+  std::printf("%s: %s\n", device.name.c_str(), device.description.c_str());
+  return device.usable ? check_all(small, only) : 2;
+}
+
+}  // namespace
+}  // namespace verdant::check
+
+int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  const int status = verdant::check::run_main(argc, argv);
+  std::fflush(stdout);
+  std::_Exit(status);  // the threads of the devices are never joined
+}

@@ -1,0 +1,34 @@
+// Neighbouring nodes that run as fewer kernels than one each, with the bits that they have one by one.
+#pragma once
+#include <vector>
+
+#include "core/program.h"
+#include "cuda/linear.h"
+
+namespace verdant::cuda {
+
+// Nodes first .. first + count - 1, run together; `calls` are theirs, in order.
+struct Fusion {
+  int32_t first, count;
+  void (*run)(const OpCall* const* calls, const Gpu& gpu);
+};
+
+constexpr int32_t kMaxFused = 3;
+
+// In order, without overlaps.
+std::vector<Fusion> find_fusions(const Program& program);
+
+// By node, for the arena: what a fused node reads stays until all of its kernel has run.
+std::vector<int32_t> held_until(const Program& program, const std::vector<Fusion>& fusions);
+
+// The kernels of fusions. `add`: the residual sum that makes the norm's x, or null.
+void rms_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& round, const Gpu& gpu);
+void layer_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& round, const Gpu& gpu);
+void activation_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
+void gated_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
+void linear_of_rounded(const OpCall& call, const Gpu& gpu);
+RoundTarget linear_target(const OpCall& call);
+// rope of q, rope of k, and the cache write of that k and of v.
+void rope_and_write(const OpCall& q, const OpCall& k, const OpCall& write, const Gpu& gpu);
+
+}  // namespace verdant::cuda
