@@ -5,7 +5,7 @@ import { encodeProgram, TextReader } from './encode_texts.js';
 import { defaultLimits, Engine, type EngineLimits } from './engine.js';
 import { KvBlocks } from './kv_blocks.js';
 import { type MemoryOptions, type MemoryPlan, parseBytes, planMemory } from './memory.js';
-import { type DeviceOptions, openDevice } from './open_device.js';
+import { type DeviceOptions, freeBytes, openDevice } from './open_device.js';
 import { type ProbeSpec, Probes } from './probes.js';
 import { ProgramCache, type Runner } from './program_cache.js';
 import { outputProgram, probedProgram, samplerProgram, stepProgram } from './programs.js';
@@ -65,8 +65,9 @@ export class DecoderHost {
   /** `whole`: the encoder-decoder that `built` is the decoder of. */
   static async open(built: BuiltDecoder, options: HostOptions = {}, whole?: BuiltSeq2Seq): Promise<DecoderHost> {
     const memory = whole === undefined ? options : halved(options);
-    const texts = whole === undefined ? undefined : planTexts(whole, memory);
-    const plan = planMemory(built.groups, built.maxPositions, memory);
+    const free = await freeBytes(options.device);
+    const texts = whole === undefined ? undefined : planTexts(whole, memory, free);
+    const plan = planMemory(built.groups, built.maxPositions, memory, free);
     for (const group of built.groups) group.blocks.size = plan.blocks;
     const { model, executable } = await openDevice(stepProgram(built, options.compute), options);
     const limits: EngineLimits = {
@@ -131,9 +132,9 @@ function halved(options: HostOptions): HostOptions {
 }
 
 /** Blocks for cross-attention: as many as for the decoder's own, each holding the whole of a text. */
-function planTexts(whole: BuiltSeq2Seq, options: HostOptions): KvBlocks {
+function planTexts(whole: BuiltSeq2Seq, options: HostOptions, free: number): KvBlocks {
   const { cross } = whole.builder;
-  const plan = planMemory([cross], whole.maxSource, { kvMemory: options.kvMemory });
+  const plan = planMemory([cross], whole.maxSource, { kvMemory: options.kvMemory }, free);
   cross.blocks.size = plan.blocks;
   return new KvBlocks(plan.blocks);
 }

@@ -40,8 +40,13 @@ export function parseBytes(name: string, value: number | string): number {
   return bytes;
 }
 
-/** How many KV blocks a model gets, and how long its sequences may be. */
-export function planMemory(groups: readonly CacheGroup[], maxPositions: number, options: MemoryOptions): MemoryPlan {
+/** How many KV blocks a model gets, and how long its sequences may be; `free`: bytes that are free where it computes. */
+export function planMemory(
+  groups: readonly CacheGroup[],
+  maxPositions: number,
+  options: MemoryOptions,
+  free: number = freemem(),
+): MemoryPlan {
   const perBlock = groups.reduce((n, g) => n + g.bytesPerBlock, 0);
   const wanted = options.maxContext === undefined ? maxPositions : options.maxContext;
   if (!Number.isSafeInteger(wanted) || wanted < 1)
@@ -59,7 +64,7 @@ export function planMemory(groups: readonly CacheGroup[], maxPositions: number, 
   }
   const needed = blocksFor(wanted) * perBlock;
   const given = options.kvMemory === undefined ? undefined : parseBytes('kvMemory', options.kvMemory);
-  const bytes = given ?? Math.min(defaultSequences * needed, Math.max(Math.floor(freemem() / 4), perBlock));
+  const bytes = given ?? Math.min(defaultSequences * needed, Math.max(Math.floor(free / 4), perBlock));
   const blocks = Math.floor(bytes / perBlock);
   const fits = blocks * pageTokens;
   if (blocks < 1 || (fits < wanted && options.maxContext !== undefined)) {

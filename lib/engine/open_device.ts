@@ -1,3 +1,4 @@
+import { freemem } from 'node:os';
 import { AbortError } from '../errors.js';
 import type { Program } from '../graph/program.js';
 import { DeviceModel, type Executable } from '../runtime/executable.js';
@@ -51,5 +52,16 @@ export async function openDevice(
   } finally {
     clearInterval(timer);
     options.signal?.removeEventListener('abort', abort);
+  }
+}
+
+/** Bytes that are free where models on this device compute. */
+export async function freeBytes(device: string | undefined): Promise<number> {
+  if (typeof device !== 'string' || device.startsWith('cpu')) return freemem();
+  const model = await DeviceModel.open(device);
+  try {
+    return model.freeBytes();
+  } finally {
+    await model.dispose();
   }
 }

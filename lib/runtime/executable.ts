@@ -1,3 +1,4 @@
+import { freemem } from 'node:os';
 import { DisposedError, fromNative, InputError } from '../errors.js';
 import { makeArray } from '../graph/dtype.js';
 import type { Program } from '../graph/program.js';
@@ -5,6 +6,7 @@ import { findDevice } from './devices.js';
 import {
   type ExecutableProfile,
   type InputArray,
+  type ModelMemory,
   type NativeExecutable,
   type NativeModel,
   native,
@@ -42,7 +44,7 @@ export class DeviceModel {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     const io: Record<string, InputArray> = {};
     const made = await typed(() => this.#native.compile(program, io));
-    return new Executable(program, made, io);
+    return new Executable(program, made, io, () => this.freeBytes());
   }
 
   /** Bytes of weights read so far and in all. */
@@ -55,9 +57,15 @@ export class DeviceModel {
     this.#native.cancel();
   }
 
-  memory(): { weightBytes: number; stateBytes: number } {
+  memory(): ModelMemory {
     if (this.#disposed) throw new DisposedError('the model was disposed');
     return this.#native.info();
+  }
+
+  /** Bytes that are free where this model computes: on its device, or on the host. */
+  freeBytes(): number {
+    const { deviceFreeBytes, deviceTotalBytes } = this.memory();
+    return deviceTotalBytes > 0 ? deviceFreeBytes : freemem();
   }
 
   /** Rejects queued steps, lets the running one finish, then frees. */
@@ -82,11 +90,14 @@ export class Executable {
   readonly program: Program;
   readonly #native: NativeExecutable;
   readonly #io: Record<string, InputArray>;
+  /** Bytes that are free where it computes. */
+  readonly freeBytes: () => number;
 
-  constructor(program: Program, made: NativeExecutable, io: Record<string, InputArray>) {
+  constructor(program: Program, made: NativeExecutable, io: Record<string, InputArray>, freeBytes: () => number) {
     this.program = program;
     this.#native = made;
     this.#io = io;
+    this.freeBytes = freeBytes;
   }
 
   /** One step: sizes of the step's dims by name, input arrays by name; k > 1: that many decode steps in one call. */

@@ -34,12 +34,20 @@ export interface NativeOpInfo {
 
 export type InputArray = Float32Array | Int32Array | Uint8Array;
 
+export interface ModelMemory {
+  readonly weightBytes: number;
+  readonly stateBytes: number;
+  /** Memory of the device's own; both 0 where it uses the host's. */
+  readonly deviceFreeBytes: number;
+  readonly deviceTotalBytes: number;
+}
+
 export interface NativeModel {
   compile(program: Program, io: Record<string, InputArray>): Promise<NativeExecutable>;
   /** Bytes of weights read and in all, of the compiles since the last cancel. */
   progress(): [number, number];
   cancel(): void;
-  info(): { weightBytes: number; stateBytes: number };
+  info(): ModelMemory;
   dispose(): Promise<void>;
 }
 

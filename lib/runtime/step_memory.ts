@@ -1,4 +1,3 @@
-import { freemem } from 'node:os';
 import { type ErrorFacts, OutOfMemoryError } from '../errors.js';
 import type { Program } from '../graph/program.js';
 import type { Executable } from './executable.js';
@@ -38,5 +37,5 @@ export function checkFree(needed: number, found: number, message: string, facts:
 
 /** Throws an OutOfMemoryError where a step needs more than is free. */
 export function checkStepMemory(executable: Executable, dims: Sizes, message: string, facts: ErrorFacts): void {
-  checkFree(stepBytes(executable.program, dims), freemem() + executable.profile().arenaBytes, message, facts);
+  checkFree(stepBytes(executable.program, dims), executable.freeBytes() + executable.profile().arenaBytes, message, facts);
 }

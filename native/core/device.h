@@ -58,6 +58,7 @@ struct CompileControl {
 struct ModelInfo {
   int64_t weight_bytes = 0;
   int64_t state_bytes = 0;
+  int64_t device_free = 0, device_total = 0;  // memory of the device's own; 0: it uses the host's
 };
 
 class Model {

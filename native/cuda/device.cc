@@ -34,8 +34,13 @@ class CudaModel : public Model {
   }
 
   ModelInfo info() const override {
-    std::lock_guard lock(mutex_);
     ModelInfo info;
+    size_t free = 0, total = 0;
+    check(cudaSetDevice(device_));
+    check(cudaMemGetInfo(&free, &total));
+    info.device_free = static_cast<int64_t>(free);
+    info.device_total = static_cast<int64_t>(total);
+    std::lock_guard lock(mutex_);
     for (const auto& [key, weight] : weights_) info.weight_bytes += weight.second;
     for (const auto& [name, state] : states_) info.state_bytes += state->bytes();
     return info;

@@ -53,19 +53,21 @@ Napi::Value ModelObject::compile(const Napi::CallbackInfo& info) {
     auto io = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[1].As<Napi::Object>()));
     auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(Value()));
     auto* held = new std::pair(std::move(io), std::move(self));
-    std::thread([=, this, model = model_, life = life_, control = control_, id = pending.id] {
+    std::thread([=, this, model = model_, life = life_, control = control_, id = pending.id]() mutable {
       std::exception_ptr error;
       std::shared_ptr<Executable> executable;
+      ModelInfo data;
       try {
         executable = model->compile(std::move(*program), *control);
+        data = model->info();
       } catch (...) {
         error = std::current_exception();
       }
-      state->settle(id, [=, this](Napi::Env env) -> Napi::Value {
+      model.reset();  // from here on only what JavaScript holds keeps weights and state
+      state->settle(id, [=, this, executable = std::move(executable)](Napi::Env env) -> Napi::Value {
         const auto references = std::unique_ptr<std::remove_pointer_t<decltype(held)>>(held);
         if (error) std::rethrow_exception(error);
         if (life->disposed.load()) throw Error("ERR_DISPOSED", "the model was disposed");
-        const ModelInfo data = model->info();
         account(env, data.weight_bytes);
         return ExecutableObject::make(env, executable, life, references->first->Value());
       });
@@ -94,6 +96,8 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
     Napi::Object out = Napi::Object::New(info.Env());
     out.Set("weightBytes", static_cast<double>(data.weight_bytes));
     out.Set("stateBytes", static_cast<double>(data.state_bytes));
+    out.Set("deviceFreeBytes", static_cast<double>(data.device_free));
+    out.Set("deviceTotalBytes", static_cast<double>(data.device_total));
     return out;
   });
 }

@@ -146,6 +146,7 @@ static int32_t sample_id(const SampleState& s, SamplePool& p, float& mu) {
     sample_xtc(p, (double)s.numbers[kXtcThreshold]);
   const bool mirostat = s.integers[kMirostat] == 2;
   if (mirostat) sample_mirostat(p, (double)mu);
+  if (p.count == 0) return -1;  // every candidate was dropped
   const double total = pool_total(p);
   const int64_t at = sample_draw(p, sample_uniform(s.integers, position, kPurposeDraw), total);
   if (mirostat) {
