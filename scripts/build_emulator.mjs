@@ -9,7 +9,17 @@ import { root } from './build_native.mjs';
 const out = join(root, 'build/emulator');
 export const emulatorLibrary = join(out, 'verdant_cuda.so');
 const compiler = process.env.CXX ?? 'g++';
-const flags = ['-x', 'c++', '-std=c++20', '-O2', '-fPIC', '-pthread', '-ffp-contract=off', '-fvisibility=hidden'];
+const flags = [
+  '-x',
+  'c++',
+  '-std=c++20',
+  '-O2',
+  '-fPIC',
+  '-pthread',
+  '-ffp-contract=off',
+  '-fvisibility=hidden',
+  '-ftls-model=initial-exec',
+];
 const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas'];
 
 /** @param {string} folder @param {RegExp} names */

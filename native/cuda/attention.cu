@@ -1,4 +1,5 @@
 #include "cuda/attention_few.cuh"
+#include "cuda/attention_many.cuh"
 #include "cuda/attention_probs.cuh"
 
 namespace verdant::cuda {
@@ -59,7 +60,7 @@ static AttentionArgs args_of(const OpCall& call) {
   a.heads = attrs.heads;
   a.kv_heads = attrs.kv_heads;
   a.group = attrs.heads / attrs.kv_heads;
-  a.head_dim = attrs.head_dim;
+  a.head_dim = static_cast<int32_t>(attrs.head_dim);
   if (cached) {
     a.table = attention_input<int32_t>(call, kAttTable);
     a.positions = attention_input<int32_t>(call, kAttPositions);
@@ -85,19 +86,36 @@ static AttentionArgs args_of(const OpCall& call) {
   return a;
 }
 
+constexpr int64_t kFewRows = 8;
+
 // Queries of a block where rows are few.
 static int few_queries(const AttentionAttrs& a) { return a.heads / a.kv_heads > 4 ? 8 : 4; }
 
+// Short are sequences with the rows of a tile; with up to kFewRows where that is what sequences have here on average.
 static SplitArgs split_of(const OpCall& call) {
   const AttentionAttrs& attrs = attrs_of(call);
-  const int64_t group = attrs.heads / attrs.kv_heads, rows = call.in[kAttQ].dim[0], queries = few_queries(attrs);
-  const int64_t keys = is_cached(call) ? call.in[kAttTable].dim[1] * kPage : call.in[kAttK].dim[0];
+  const int64_t group = attrs.heads / attrs.kv_heads, queries = few_queries(attrs), sequences = sequences_of(call);
+  const int64_t mean = sequences == 0 ? 0 : (call.in[kAttQ].dim[0] + sequences - 1) / sequences;
   SplitArgs s = {};
   s.size = group < queries ? queries / group : 1;
+  s.rows = mean > kFewRows || mean == 0 ? s.size : (mean + s.size - 1) / s.size * s.size;
   s.parts = (s.size * group + queries - 1) / queries;
-  s.tiles = rows == 0 || sequences_of(call) <= 0 ? 0 : rows / s.size + sequences_of(call);
-  s.chunks = (keys + kKeyChunk - 1) / kKeyChunk;
+  s.table_chunks = is_cached(call) ? (call.in[kAttTable].dim[1] * kPage + kKeyChunk - 1) / kKeyChunk : 0;
   return s;
+}
+
+// Whether there can be a short sequence; and whether there can be another one.
+static bool few_possible(const OpCall& call, const SplitArgs& s) {
+  return sequences_of(call) > 1 || call.in[kAttQ].dim[0] <= s.rows;
+}
+static bool many_possible(const OpCall& call, const SplitArgs& s) { return call.in[kAttQ].dim[0] > s.rows; }
+
+// Results of chunks, as result_index counts them.
+static int64_t results_of(const OpCall& call, const SplitArgs& s) {
+  const int64_t sequences = sequences_of(call);
+  if (!few_possible(call, s)) return 0;
+  const int64_t chunks = is_cached(call) ? sequences * s.table_chunks : call.in[kAttK].dim[0] / kKeyChunk + sequences;
+  return chunks * s.rows * attrs_of(call).heads;
 }
 
 // Floats of m and l of all rows, for probs.
@@ -106,30 +124,42 @@ static int64_t stats_count(const OpCall& call) {
 }
 
 static int64_t attention_workspace(const OpCall& call) {
-  const AttentionAttrs& a = attrs_of(call);
-  const SplitArgs s = split_of(call);
-  return 4 * (stats_count(call) + s.tiles * s.size * a.heads * s.chunks * (a.head_dim + 2));
+  return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
 }
 
 template <KvForm kForm>
-static void run_few(const AttentionArgs& a, SplitArgs s, int queries, const Gpu& gpu) {
-  const int64_t blocks = s.tiles * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
-  int64_t splits = blocks == 0 ? 0 : (fill + blocks - 1) / blocks;
-  if (splits > s.chunks) splits = s.chunks > 0 ? s.chunks : 1;
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));
+static void run_few(const OpCall& call, const AttentionArgs& a, SplitArgs s, const Gpu& gpu) {
+  const int queries = few_queries(attrs_of(call));
+  s.states = reinterpret_cast<float*>(call.workspace) + stats_count(call);
+  s.sums = s.states + 2 * results_of(call, s);
+  const int64_t blocks = a.sequences * (s.rows / s.size) * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
+  const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
+  const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits < chunks ? splits
+                                                                       : chunks > 0    ? chunks
+                                                                                       : 1));
   launch(queries == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>, grid, kAttentionThreads, 0,
          gpu, a, s);
-  launch(attention_merge_kernel, static_cast<unsigned>(s.tiles * s.size * a.heads), kMergeThreads, 0, gpu, a, s);
+  launch(attention_merge_kernel, static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
+}
+
+template <KvForm kForm>
+static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+  const int64_t size = a.group < kManyQueries ? kManyQueries / a.group : 1;
+  const int64_t parts = (size * a.group + kManyQueries - 1) / kManyQueries;
+  launch(a.head_dim > 2 * kWarp ? attention_many_kernel<kForm, 4> : attention_many_kernel<kForm, 2>,
+         static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads), kManyThreads, sizeof(ManyShared),
+         gpu, a, size, parts, s.rows);
 }
 
 template <KvForm kForm>
 static void run_form(const OpCall& call, const Gpu& gpu) {
   const AttentionArgs a = args_of(call);
-  SplitArgs s = split_of(call);
-  s.states = reinterpret_cast<float*>(call.workspace) + stats_count(call);
-  s.sums = s.states + 2 * s.tiles * s.size * a.heads * s.chunks;
-  run_few<kForm>(a, s, few_queries(attrs_of(call)), gpu);
-  if (a.probs == nullptr || a.prob_cols == 0 || s.tiles == 0) return;
+  const SplitArgs s = split_of(call);
+  if (a.rows == 0 || a.sequences == 0) return;
+  if (few_possible(call, s)) run_few<kForm>(call, a, s, gpu);
+  if (many_possible(call, s)) run_many<kForm>(a, s, gpu);
+  if (a.probs == nullptr || a.prob_cols == 0) return;
   launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
          0, gpu, a);
 }

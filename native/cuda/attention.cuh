@@ -41,7 +41,7 @@ struct AttentionArgs {
   int64_t heads;
   int64_t kv_heads;
   int64_t group;  // heads / kv_heads
-  int64_t head_dim;
+  int32_t head_dim;
   int64_t key_block;  // bytes from block to block
   int64_t value_block;
   int64_t key_head;  // bytes of a head's keys of a page
@@ -112,13 +112,13 @@ static __device__ __forceinline__ Query tile_query(const AttentionArgs& a, const
 
 // Keys begin .. end - 1.
 struct KeyRange {
-  int64_t begin;
-  int64_t end;
+  int32_t begin;
+  int32_t end;
 };
 
 // What any of `count` queries may see.
 static __device__ __forceinline__ KeyRange seen_keys(const Query* queries, int count) {
-  KeyRange r = {INT64_MAX, 0};
+  KeyRange r = {INT32_MAX, 0};
   for (int i = 0; i < count; i++) {
     if (queries[i].first >= queries[i].end) continue;
     r.begin = queries[i].first < r.begin ? queries[i].first : r.begin;
@@ -190,7 +190,7 @@ template <KvForm kForm>
 struct KvPage {
   const uint8_t* keys;
   const uint8_t* values;
-  int64_t head_dim;
+  int32_t head_dim;
   int64_t stride;  // of rows, elements
   int last;        // of rows: the last slot that lies in memory
 
@@ -216,7 +216,7 @@ struct KvPage {
       std::conditional_t<kForm == KvForm::kBf16, uint16_t, std::conditional_t<kForm == KvForm::kQ8, int8_t, float>>;
 
   // Column d of key `slot` as it is stored.
-  __device__ __forceinline__ Raw raw_key(int slot, int64_t d) const {
+  __device__ __forceinline__ Raw raw_key(int slot, int d) const {
     if constexpr (kForm == KvForm::kRows)
       return reinterpret_cast<const float*>(keys)[(slot < last ? slot : last) * stride + d];
     if constexpr (kForm == KvForm::kBf16)
@@ -230,7 +230,7 @@ struct KvPage {
       return static_cast<float>(x);
     }
   }
-  __device__ __forceinline__ float key_scale(int slot, int64_t group) const {
+  __device__ __forceinline__ float key_scale(int slot, int group) const {
     return reinterpret_cast<const float*>(keys + head_dim * kPage)[group * kPage + slot];
   }
   __device__ __forceinline__ float value_scale(int slot) const {
@@ -238,7 +238,7 @@ struct KvPage {
   }
 
   // Column d of the values of slots 2 i and 2 i + 1, without their scales.
-  __device__ __forceinline__ float2 value_pair(int i, int64_t d) const {
+  __device__ __forceinline__ float2 value_pair(int i, int d) const {
     if constexpr (kForm == KvForm::kRows) {
       const float* v = reinterpret_cast<const float*>(values) + d;
       return make_float2(v[(2 * i < last ? 2 * i : last) * stride], v[(2 * i + 1 < last ? 2 * i + 1 : last) * stride]);

@@ -6,15 +6,29 @@ namespace verdant::cuda {
 
 constexpr int kQueryCols = 128;  // columns of q in shared memory at once
 
-// How rows are cut into tiles, and where the results of chunks go.
+// Sequences of at most `rows` rows are cut into tiles of `size` rows; others are none of these kernels' business.
 struct SplitArgs {
-  int64_t size;   // rows of a tile
-  int64_t parts;  // blocks that share the queries of a tile
-  int64_t tiles;
-  int64_t chunks;  // of the widest sequence, at most
-  float* states;   // (tiles, size, heads, chunks, 2): m and l
-  float* sums;     // (tiles, size, heads, chunks, head_dim): o
+  int64_t rows;          // a multiple of size
+  int64_t size;          // rows of a tile
+  int64_t parts;         // blocks that share the queries of a tile
+  int64_t table_chunks;  // of a sequence of the cache, at most; 0: keys are rows
+  float* states;         // (chunks of all sequences, rows, heads, 2): m and l
+  float* sums;           // (chunks of all sequences, rows, heads, head_dim): o
 };
+
+static __device__ __forceinline__ RowTile few_tile(const AttentionArgs& a, const SplitArgs& s, int64_t number) {
+  const int64_t tiles = s.rows / s.size, seq = number / tiles, last = a.starts[seq + 1];
+  const int64_t begin = a.starts[seq] + number % tiles * s.size;
+  if (last - a.starts[seq] > s.rows) return {seq, 0, 0};
+  return {seq, begin, begin + s.size < last ? begin + s.size : last};
+}
+
+// Where the results of a chunk lie. Sequences of key rows share a number of chunks, one more each for their ends.
+static __device__ __forceinline__ int64_t result_index(const AttentionArgs& a, const SplitArgs& s, int64_t seq,
+                                                       int64_t chunk, const Query& q) {
+  const int64_t first = s.table_chunks > 0 ? seq * s.table_chunks : a.key_starts[seq] / kKeyChunk + seq;
+  return ((first + chunk) * s.rows + q.row - a.starts[seq]) * a.heads + q.head;
+}
 
 template <int kQ>
 struct FewShared {
@@ -27,7 +41,7 @@ struct FewShared {
 
 // Columns from .. from + 127 of the queries, zero where there is none.
 template <int kQ>
-static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewShared<kQ>& m, int count, int64_t from) {
+static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewShared<kQ>& m, int count, int from) {
   for (int i = threadIdx.x; i < kQueryCols * kQ; i += kAttentionThreads) {
     const int n = i / kQueryCols, d = i % kQueryCols;
     const Query& q = m.queries[n];
@@ -38,7 +52,7 @@ static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewS
 
 // s[n] of the lane's key over `count` columns from `from`, a multiple of 32, whose q lies at `q` (column, query).
 template <KvForm kForm, int kQ>
-static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, int64_t from, int count, const float* q,
+static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, int from, int count, const float* q,
                                                      float s[kQ]) {
   const int lane = warp_lane();
   float part[kQ] = {};
@@ -69,7 +83,7 @@ static __device__ __forceinline__ void score_columns(const KvPage<kForm>& page, 
 
 // Sums of a page's 32 keys for columns from + lane + 32 j, keys ascending, into m.sums.
 template <KvForm kForm, int kQ>
-static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, FewShared<kQ>& m, int64_t from) {
+static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, FewShared<kQ>& m, int from) {
   constexpr int kCols = kValueCols / kWarp, kPairs = 4;
   const int lane = warp_lane(), warp = warp_index();
   const float* p = m.p + warp * kPage * kQ;
@@ -80,7 +94,7 @@ static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, Fe
     for (int t = 0; t < kPairs; t++)
 #pragma unroll
       for (int j = 0; j < kCols; j++) {
-        const int64_t d = from + lane + kWarp * j;
+        const int d = from + lane + kWarp * j;
         v[t][j] = d < page.head_dim ? page.value_pair(i + t, d) : make_float2(0.0f, 0.0f);
       }
 #pragma unroll
@@ -107,15 +121,15 @@ static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, con
                                                      FewShared<kQ>& m) {
   const int lane = warp_lane(), warp = warp_index();
   float s[kQ] = {};
-  for (int64_t from = 0; from < a.head_dim; from += kQueryCols) {
+  for (int from = 0; from < a.head_dim; from += kQueryCols) {
     if (first || a.head_dim > kQueryCols) {
       __syncthreads();
       load_queries(a, m, count, from);
       __syncthreads();
     }
-    for (int64_t d = 0; any && d < kQueryCols && from + d < a.head_dim; d += kWarp) {
-      const int64_t left = a.head_dim - from - d;
-      score_columns<kForm, kQ>(page, from + d, left < kWarp ? static_cast<int>(left) : kWarp, m.q + d * kQ, s);
+    for (int d = 0; any && d < kQueryCols && from + d < a.head_dim; d += kWarp) {
+      const int left = a.head_dim - from - d;
+      score_columns<kForm, kQ>(page, from + d, left < kWarp ? left : kWarp, m.q + d * kQ, s);
     }
   }
 #pragma unroll
@@ -143,7 +157,7 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
   __shared__ FewShared<kQ> m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;
   const int64_t part = rest % split.parts, number = rest / split.parts;
-  const RowTile tile = row_tile(a, split.size, number);
+  const RowTile tile = few_tile(a, split, number);
   const int64_t queries = (tile.end - tile.begin) * a.group - part * kQ;
   if (queries <= 0) return;
   const int count = queries < kQ ? static_cast<int>(queries) : kQ;
@@ -158,11 +172,8 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
     const KvPage<kForm> page(a, tile.seq, kv_head, any ? begin / kPage : seen.begin / kPage, seen.end);
     chunk_weights(a, page, any, tile.seq, begin + warp_lane(), count, first, m);
     first = false;
-    const auto slot = [&](int n) {
-      return ((number * split.size + m.queries[n].row - tile.begin) * a.heads + m.queries[n].head) * split.chunks +
-             chunk;
-    };
-    for (int64_t from = 0; from < a.head_dim; from += kValueCols) {
+    const auto slot = [&](int n) { return result_index(a, split, tile.seq, chunk, m.queries[n]); };
+    for (int from = 0; from < a.head_dim; from += kValueCols) {
       if (any) page_values(page, m, from);
       __syncthreads();
       for (int i = threadIdx.x; i < count * kValueCols; i += kAttentionThreads) {
@@ -190,25 +201,23 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
 
 constexpr int kMergeThreads = 128;
 
-// One block per row of a tile and head.
+// One block per row of a short sequence and head.
 static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split) {
-  const int64_t head = blockIdx.x % a.heads, slot = blockIdx.x / a.heads;
-  const RowTile tile = row_tile(a, split.size, slot / split.size);
-  const int64_t row = slot % split.size;
-  if (tile.begin + row >= tile.end) return;
-  const Query q = tile_query(a, tile, head / a.group, row * a.group + head % a.group);
-  const float* states = split.states + 2 * (slot * a.heads + head) * split.chunks;
-  const float* sums = split.sums + (slot * a.heads + head) * split.chunks * a.head_dim;
-  float* y = a.y + (q.row * a.heads + head) * a.head_dim;
+  const int64_t head = blockIdx.x % a.heads, slot = blockIdx.x / a.heads, seq = slot / split.rows;
+  const int64_t begin = a.starts[seq] + slot % split.rows, end = a.starts[seq + 1];
+  if (begin >= end || end - a.starts[seq] > split.rows) return;
+  const Query q = tile_query(a, {seq, begin, end}, head / a.group, head % a.group);
   SoftmaxState s = {};
-  for (int64_t d = threadIdx.x; d < a.head_dim || d == threadIdx.x; d += kMergeThreads) {
-    s = {0.0f, 0.0f};
+  for (int from = 0; from < a.head_dim; from += kMergeThreads) {
+    const int d = from + threadIdx.x;
     float sum = 0.0f;
+    s = {};
     for (int64_t c = q.first / kKeyChunk; q.first < q.end && c * kKeyChunk < q.end; c++) {
-      const Factors f = merge_chunk(s, states[2 * c], states[2 * c + 1]);
-      if (d < a.head_dim) sum = merge_value(sum, sums[c * a.head_dim + d], f);
+      const int64_t at = result_index(a, split, seq, c, q);
+      const Factors f = merge_chunk(s, split.states[2 * at], split.states[2 * at + 1]);
+      if (d < a.head_dim) sum = merge_value(sum, split.sums[at * a.head_dim + d], f);
     }
-    if (d < a.head_dim) y[d] = s.l == 0.0f ? 0.0f : sum / s.l;
+    if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = s.l == 0.0f ? 0.0f : sum / s.l;
   }
   if (threadIdx.x != 0 || a.stats == nullptr) return;
   a.stats[2 * (q.row * a.heads + head)] = s.m;

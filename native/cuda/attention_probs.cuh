@@ -20,7 +20,7 @@ static __global__ void attention_probs_kernel(AttentionArgs a) {
       const float* x = a.q + (q.row * a.heads + q.head) * a.head_dim;
       const int slot = static_cast<int>(key % kPage);
       float s = 0.0f, part = 0.0f;
-      for (int64_t d = 0; d < a.head_dim; d++) {
+      for (int d = 0; d < a.head_dim; d++) {
         part = fmaf(x[d], page.decode(page.raw_key(slot, d)), part);
         if (kForm != KvForm::kQ8 || (d % kKvScaleCols != kKvScaleCols - 1 && d != a.head_dim - 1)) continue;
         const float scale = page.key_scale(slot, d / kKvScaleCols);

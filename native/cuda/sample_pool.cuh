@@ -201,9 +201,8 @@ static __device__ void sample_mirostat(SamplePool& p, SampleShared& s, double mu
 static __device__ int32_t sample_draw(SamplePool& p, SampleShared& s, double uniform, double total) {
   const double target = uniform * total;
   while (!p.complete && target >= static_cast<double>(p.mass)) pool_widen(p, s);
-  const SampleCut cut = pool_cut<true>(p, s, target);
   if (threadIdx.x == 0) s.id = -1;
-  __syncthreads();
+  const SampleCut cut = pool_cut<true>(p, s, target);
   for (int64_t i = threadIdx.x; i < p.count; i += kSampleThreads)
     if (p.key(i) >= cut.low && p.key(i) <= cut.high) s.id = p.id[i];
   __syncthreads();

@@ -23,6 +23,8 @@ static __device__ __forceinline__ void sample_bin_add(SampleShared& s, uint64_t 
 static __device__ void sample_find_bin(SampleShared& s, uint64_t before, double target, bool past) {
   constexpr int kEach = kSampleBins / kWarp;
   const int lane = warp_lane();
+  if (lane == 0) s.bin = 0, s.before = before, s.alone = 1;  // where all bins are empty
+  __syncwarp();
   const auto mass = [&s](int bin) { return static_cast<uint64_t>(s.high[bin]) << 32 | s.low[bin]; };
   const auto reaches = [target, past](uint64_t sum) {
     return past ? static_cast<double>(sum) > target : static_cast<double>(sum) >= target;
@@ -60,7 +62,6 @@ static __device__ SampleCut sample_select(SampleShared& s, int64_t n, uint64_t l
   for (;;) {
     const int bits = 64 - __clzll(static_cast<long long>(high - low)), shift = bits > 8 ? bits - 8 : 0;
     if (threadIdx.x < kSampleBins) s.low[threadIdx.x] = s.high[threadIdx.x] = s.count[threadIdx.x] = 0;
-    if (threadIdx.x == 0) s.bin = 0, s.before = before, s.alone = 1;
     __syncthreads();
     for (int64_t i = threadIdx.x; i < n; i += kSampleThreads) {
       const uint64_t k = key(i);
@@ -73,9 +74,7 @@ static __device__ SampleCut sample_select(SampleShared& s, int64_t n, uint64_t l
     low += static_cast<uint64_t>(s.bin) << shift;
     const uint64_t rest = (uint64_t{1} << shift) - 1;
     if (high - low > rest) high = low + rest;
-    const bool done = shift == 0 || s.alone != 0;
-    __syncthreads();
-    if (done) return {low, high};
+    if (shift == 0 || s.alone != 0) return {low, high};
   }
 }
 

@@ -23,6 +23,7 @@ const cached: readonly AttentionShape[] = [
   { rows: [17], heads: 4, kvHeads: 2, headDim: 17, probs: true },
   { rows: [1, 5, 33], keys: [31, 32, 33], heads: 4, kvHeads: 2, headDim: 16, probs: true },
   { rows: [1, 1, 1], keys: [1, 64, 300], heads: 6, kvHeads: 2, headDim: 64 },
+  { rows: [3, 2, 3], keys: [300, 40, 70], heads: 4, kvHeads: 2, headDim: 72, probs: true },
   { rows: [129, 3], keys: [129, 260], heads: 2, kvHeads: 1, headDim: 40, window: 50, softcap: 10, probs: true },
   ...[255, 256, 257, 600].map((n) => ({ rows: [3], keys: [n], heads: 2, kvHeads: 1, headDim: 32, probs: true })),
   { rows: [1, 40], keys: [300, 40], slopes: true, relative: 20, heads: 4, kvHeads: 2, headDim: 16, probs: true },
@@ -57,7 +58,7 @@ describe.each(testDevices())('cached attention on %s', (device) => {
     const cache = randomCache([300, 40], 3);
     const width = 4 * 32;
     const all = (await runOps([writeCase(whole, cache), cacheCase(whole, cache)], device)).y!.data;
-    for (const count of [1, 7, 33]) {
+    for (const count of [1, 3, 7, 33]) {
       const shape = { ...whole.shape, rows: [count, 0], keys: [300, 40] };
       const part = { ...whole, shape, q: whole.q.subarray((300 - count) * width, 300 * width) };
       const { y } = await runOps([writeCase(whole, cache), cacheCase(part, cache)], device);

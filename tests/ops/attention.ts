@@ -253,6 +253,7 @@ export const attentionTests: readonly OpTest[] = [
   { rows: [257], heads: 2, kvHeads: 1, headDim: 40, softcap: 20, window: 100 },
   { rows: [50, 33], window: 8, causal: false, ...small, probs: true },
   { rows: [300], window: 33, causal: false, heads: 2, kvHeads: 2, headDim: 32 },
+  { rows: [9, 1], keys: [9, 40], heads: 40, kvHeads: 1, headDim: 8, probs: true },
   { rows: [40, 9], slopes: true, ...small, probs: true },
   { rows: [300], slopes: true, causal: false, heads: 4, kvHeads: 2, headDim: 16 },
   { rows: [40, 33], relative: 12, causal: false, ...small, probs: true },

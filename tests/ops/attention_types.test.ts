@@ -81,7 +81,7 @@ describe.each(testDevices())('cached attention on %s', (device) => {
         const cache = typed(whole, type, 3);
         const width = 4 * headDim;
         const all = (await attend(whole, cache, device)).y!;
-        for (const count of [1, 7, 33]) {
+        for (const count of [1, 3, 7, 33]) {
           const shape = { ...whole.shape, rows: [count, 0] };
           const part = { ...whole, shape, q: whole.q.subarray((300 - count) * width, 300 * width) };
           const { y } = await runOps([writeCase(whole, cache), cacheCase(part, cache)], device, 1);

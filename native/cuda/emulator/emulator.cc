@@ -30,7 +30,7 @@ thread_local dim3 grid_size, block_size;
 
 namespace {
 
-constexpr size_t kStack = 128 << 10;
+constexpr size_t kStack = (128 << 10) + 2112;  // not a power of two: the stacks' tops would share a few cache sets
 constexpr unsigned kMaxThreads = 1024;
 
 // A thread of a block: a stack of its own, entered once by ucontext, then left and resumed by longjmp, for one block
@@ -85,26 +85,20 @@ void wait() {
   if (_setjmp(block->fibers[block->running].resume) == 0) _longjmp(block->scheduler, 1);
 }
 
-// Lets go of what waits at a barrier to which all have come. A thread that has ended counts as come.
-bool release(Fiber* fibers, size_t count) {
+// Lets go of what waits at a warp barrier to which all that it names have come. A thread that has ended counts as come.
+bool release_warp(unsigned begin, unsigned end) {
+  Fiber* const fibers = block->fibers.data();
   bool any = false;
-  if (std::all_of(fibers, fibers + count, [](const Fiber& f) { return f.done || f.at_block; })) {
-    for (size_t i = 0; i < count; i++) any = any || fibers[i].at_block, fibers[i].at_block = false;
-    if (any) return true;
-  }
-  for (size_t warp = 0; warp < count; warp += 32) {
-    const size_t end = std::min(count, warp + 32);
-    for (size_t i = warp; i < end; i++) {
-      const unsigned mask = fibers[i].warp_mask;
-      if (mask == 0) continue;
-      bool all = true;
-      for (size_t j = warp; j < end; j++)
-        if ((mask >> (j - warp) & 1) != 0) all = all && (fibers[j].done || fibers[j].warp_mask == mask);
-      if (!all) continue;
-      for (size_t j = warp; j < end; j++)
-        if ((mask >> (j - warp) & 1) != 0) fibers[j].warp_mask = 0;
-      any = true;
-    }
+  for (unsigned i = begin; i < end; i++) {
+    const unsigned mask = fibers[i].warp_mask;
+    if (mask == 0) continue;
+    bool all = true;
+    for (unsigned j = begin; j < end; j++)
+      if ((mask >> (j - begin) & 1) != 0) all = all && (fibers[j].done || fibers[j].warp_mask == mask);
+    if (!all) continue;
+    for (unsigned j = begin; j < end; j++)
+      if ((mask >> (j - begin) & 1) != 0) fibers[j].warp_mask = 0;
+    any = true;
   }
   return any;
 }
@@ -119,6 +113,22 @@ bool reversed() {
   return set;
 }
 
+// The threads of a warp, each as far as it comes alone, until all wait at the block's barrier or have ended.
+void run_warp(unsigned begin, unsigned end) {
+  do {
+    for (unsigned n = begin; n < end; n++) {
+      const unsigned i = reversed() ? begin + end - 1 - n : n;
+      const Fiber& f = block->fibers[i];
+      if (!f.done && !f.at_block && f.warp_mask == 0) resume(i);
+    }
+  } while (release_warp(begin, end));
+  for (unsigned i = begin; i < end; i++) {
+    if (block->fibers[i].warp_mask == 0) continue;
+    std::fprintf(stderr, "emulated kernel: threads wait at different barriers\n");
+    std::abort();
+  }
+}
+
 void run_block(dim3 index) {
   const unsigned count = block->count;
   for (unsigned i = 0; i < count; i++) {
@@ -128,19 +138,16 @@ void run_block(dim3 index) {
     f.state.thread = dim3(i % block_size.x, i / block_size.x % block_size.y, i / block_size.x / block_size.y);
     f.state.block = index;
   }
-  for (;;) {
-    bool left = false;
-    for (unsigned n = 0; n < count; n++) {
-      const unsigned i = reversed() ? count - 1 - n : n;
-      const Fiber& f = block->fibers[i];
-      if (f.done || f.at_block || f.warp_mask != 0) continue;
-      resume(i);
+  const unsigned warps = (count + 31) / 32;
+  for (bool left = true; left;) {
+    for (unsigned n = 0; n < warps; n++) {
+      const unsigned warp = reversed() ? warps - 1 - n : n;
+      run_warp(32 * warp, std::min(count, 32 * warp + 32));
     }
-    for (unsigned i = 0; i < count; i++) left = left || !block->fibers[i].done;
-    if (!left) return;
-    if (!release(block->fibers.data(), count)) {
-      std::fprintf(stderr, "emulated kernel: threads wait at different barriers\n");
-      std::abort();
+    left = false;  // all have come to the block's barrier, or ended
+    for (unsigned i = 0; i < count; i++) {
+      left = left || block->fibers[i].at_block;
+      block->fibers[i].at_block = false;
     }
   }
 }
