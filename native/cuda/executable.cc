@@ -293,8 +293,10 @@ void CudaExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
   statuses_.reserve(status_bytes);
   try {
     upload(step, sizes);
+    if (timing_ != nullptr) check(cudaEventRecord(timing_->begin, stream_));
     for (int32_t i = 0; i < step.k; i++) {
       run_once(sizes, cancelled);
+      if (timing_ != nullptr) check(cudaEventRecord(timing_->end, stream_));
       collect(sizes, i);
       if (program_.has_loop) enqueue_advance(step, sizes, i);
     }
@@ -315,6 +317,12 @@ void CudaExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
                   collected_.data() + i * sizes.output_bytes + sizes.outputs[o],
                   static_cast<size_t>(step.outputs[o].bytes));
   steps_ += step.steps_done;
+}
+
+float CudaExecutable::milliseconds() const {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, timing_->begin, timing_->end));
+  return ms;
 }
 
 ExecutableInfo CudaExecutable::info() const {

@@ -45,6 +45,9 @@ class CudaExecutable : public Executable {
   void run(Step& step, const std::atomic<bool>& cancelled) override;
   ExecutableInfo info() const override;
   void set_profiling(bool on) override { profiling_ = on; }
+  // What the GPU needed for the nodes of the last step, inputs and outputs not counted; measured once it was asked for.
+  void set_timing(bool on) { timing_ = on ? std::make_unique<Timing>() : nullptr; }
+  float milliseconds() const;
 
  private:
   struct BoundNode {
@@ -58,6 +61,10 @@ class CudaExecutable : public Executable {
     int64_t input_bytes = 0, output_bytes = 0;
     int64_t steps = 0;
     std::unique_ptr<Graph> graph;
+  };
+
+  struct Timing {
+    Event begin, end;
   };
 
   void resolve_nodes();
@@ -94,6 +101,7 @@ class CudaExecutable : public Executable {
   std::vector<int64_t> bound_dims_;  // of the last bind
   bool bound_once_ = false;
 
+  std::unique_ptr<Timing> timing_;
   std::atomic<bool> profiling_{false};
   std::vector<std::unique_ptr<Event>> events_;
   mutable std::mutex profile_mutex_;

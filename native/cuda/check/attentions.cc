@@ -1,7 +1,5 @@
 // Cases of attention and of what writes its cache.
-#include <algorithm>
-
-#include "cuda/check/maker.h"
+#include "cuda/check/pages.h"
 #include "ops/list.h"
 
 namespace verdant::check {
@@ -51,39 +49,6 @@ Case rows_case(const Shape& s, bool causal, Extra extra) {
           }};
 }
 
-// Where the sequences of a case lie in the pages of a cache.
-struct Pages {
-  int64_t columns = 1, blocks;
-  std::vector<int32_t> table;
-
-  Pages(Maker& m, const std::vector<int64_t>& keys) {
-    for (const int64_t n : keys) columns = std::max(columns, (n + kPage - 1) / kPage);
-    blocks = columns * m.units() + 3;
-    std::vector<int32_t> order;
-    for (int64_t b = 0; b < blocks; b++) order.push_back(static_cast<int32_t>(b));
-    Random random = m.random("pages");
-    for (int64_t b = blocks - 1; b > 0; b--) std::swap(order[b], order[random.below(b + 1)]);
-    table.assign(order.begin(), order.begin() + columns * m.units());
-  }
-};
-
-// Position and sequence of the last `count(place)` of keys[place] tokens.
-template <class F>
-void places(const std::vector<int64_t>& keys, F count, std::vector<int32_t>& positions, std::vector<int32_t>& seqs) {
-  for (size_t s = 0; s < keys.size(); s++)
-    for (int64_t p = keys[s] - count(s); p < keys[s]; p++) {
-      positions.push_back(static_cast<int32_t>(p));
-      seqs.push_back(static_cast<int32_t>(s));
-    }
-}
-
-DType cache_dtype(const std::string& type) { return type == "f32" ? kF32 : type == "bf16" ? kBF16 : kU8; }
-
-int32_t cache_state(Maker& m, const char* name, const Shape& s, DType dtype, int64_t blocks) {
-  const int64_t bytes = 2 * s.kv_heads * kv_head_bytes(dtype, s.head_dim, std::string(name) == "keys");
-  return m.state(name, dtype, blocks, bytes / kv_element_bytes(dtype));
-}
-
 // Sequence u has keys[u] tokens in the cache, of which the last lengths[u] are rows of q. `moved`: blocks are copied to
 // others, from which attention reads.
 Case cache_case(const Shape& s, const std::string& type, const std::vector<int64_t>& lengths,
@@ -96,21 +61,20 @@ Case cache_case(const Shape& s, const std::string& type, const std::vector<int64
             const Pages pages(m, keys);
             const DType dtype = cache_dtype(type);
             const int64_t blocks = pages.blocks * (moved ? 2 : 1), kv = s.kv_heads * s.head_dim;
-            const int32_t k = cache_state(m, "keys", s, dtype, blocks), v = cache_state(m, "values", s, dtype, blocks);
+            const int32_t k = cache_state(m, "keys", dtype, blocks, 2 * s.kv_heads, s.head_dim),
+                          v = cache_state(m, "values", dtype, blocks, 2 * s.kv_heads, s.head_dim);
             std::vector<float> rows[2];
-            std::vector<int32_t> positions, seqs, own_positions, own_seqs;
             for (int64_t i = 0; i < m.units(); i++)
               for (const int32_t part : {0, 1}) {
                 const std::vector<float> x = m.random(part == 0 ? "k" : "v", i).normals(keys[i] * kv);
                 rows[part].insert(rows[part].end(), x.begin(), x.end());
               }
-            places(keys, [&](size_t i) { return keys[i]; }, positions, seqs);
-            places(keys, [&](size_t i) { return m.length(static_cast<int64_t>(i)); }, own_positions, own_seqs);
-            const int64_t written = static_cast<int64_t>(positions.size());
+            const Places all(keys, keys), own(keys, m.counts());
+            const int64_t written = static_cast<int64_t>(all.positions.size());
             const int32_t table = m.ints("table", pages.table, {m.units(), pages.columns});
             m.node("kv_write",
                    {m.floats("k", rows[0], {written, kv}), m.floats("v", rows[1], {written, kv}), k, v, table,
-                    m.ints("write_positions", positions), m.ints("seq_ids", seqs)},
+                    m.ints("write_positions", all.positions), m.ints("seq_ids", all.seqs)},
                    {}, {{"layer", 1.0}, {"kv_heads", 1.0 * s.kv_heads}, {"head_dim", 1.0 * s.head_dim}});
             int32_t read = table;
             if (moved) {
@@ -125,7 +89,7 @@ Case cache_case(const Shape& s, const std::string& type, const std::vector<int64
             }
             m.node("attention",
                    {m.normal_rows("q", s.heads * s.head_dim), k, v, m.ints("starts", m.starts()), read,
-                    m.ints("kv_positions", own_positions)},
+                    m.ints("kv_positions", own.positions)},
                    {{{m.rows(), s.heads * s.head_dim}}}, attention_attrs(s, "cache", true));
           }};
 }
@@ -133,18 +97,16 @@ Case cache_case(const Shape& s, const std::string& type, const std::vector<int64
 // Keys and values as they lie in pages; tokens too.
 void add_writes(std::vector<Case>& out) {
   out.push_back({"token_write", "", {40, 1, 70}, 0, [](Maker& m) {
-                   std::vector<int64_t> keys;
-                   for (int64_t i = 0; i < m.units(); i++) keys.push_back(m.length(i));
-                   const Pages pages(m, keys);
-                   std::vector<int32_t> positions, seqs, ids;
-                   places(keys, [&](size_t i) { return keys[i]; }, positions, seqs);
+                   const Pages pages(m, m.counts());
+                   const Places all(m.counts(), m.counts());
+                   std::vector<int32_t> ids;
                    for (int64_t i = 0; i < m.units(); i++)
                      for (int64_t r = 0; r < m.length(i); r++)
                        ids.push_back(static_cast<int32_t>(m.random("id" + std::to_string(r), i).below(1000)));
                    const int32_t tokens = m.state("tokens", kI32, pages.blocks, kPage);
                    m.node("token_write",
                           {m.ints("ids", ids), tokens, m.ints("table", pages.table, {m.units(), pages.columns}),
-                           m.ints("kv_positions", positions), m.ints("seq_ids", seqs)},
+                           m.ints("kv_positions", all.positions), m.ints("seq_ids", all.seqs)},
                           {});
                    const int64_t n = static_cast<int64_t>(pages.table.size());
                    m.node("gather_rows", {tokens, m.ints("index", pages.table)},

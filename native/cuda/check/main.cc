@@ -1,11 +1,13 @@
-// Checks the CUDA device without Node: verdant_cuda_check [--small] [--only TEXT]
-// Every op on cuda:0 against cpu:generic, the same bits alone and in company, memory that comes back. Exit status 1: it
-// failed; 2: there is no device.
+// The CUDA device without Node.
+// verdant_cuda_check [--small] [--only TEXT]: every op on cuda:0 against cpu:generic, the same bits alone and in
+// company, memory that comes back. Exit status 1: it failed; 2: there is no device. verdant_cuda_check time [SHAPES]:
+// medians over CUDA events of whole executables, beside ceilings of the same run.
 #include <cstdio>
 #include <cstring>
 #include <string>
 
 #include "cuda/check/run.h"
+#include "cuda/check/time.h"
 #include "cuda/device.h"
 
 namespace verdant::check {
@@ -32,20 +34,24 @@ int check_all(bool small, const std::string& only) {
 
 int run_main(int argc, char** argv) {
   bool small = false;
-  std::string only;
-  for (int i = 1; i < argc; i++) {
+  const bool time = argc > 1 && std::strcmp(argv[1], "time") == 0;
+  std::string only, shapes = time && argc > 2 ? argv[2] : "";
+  for (int i = 1; i < argc && !time; i++) {
     if (std::strcmp(argv[i], "--small") == 0) {
       small = true;
     } else if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
       only = argv[++i];
     } else {
-      std::fprintf(stderr, "usage: verdant_cuda_check [--small] [--only TEXT]\n");
+      std::fprintf(stderr,
+                   "usage: verdant_cuda_check [--small] [--only TEXT]\n       verdant_cuda_check time [SHAPES]\n");
       return 2;
     }
   }
   const DeviceInfo device = cuda::cuda_device().list()[0];
   std::printf("%s: %s\n", device.name.c_str(), device.description.c_str());
-  return device.usable ? check_all(small, only) : 2;
+  if (!device.usable) return 2;
+  if (time) return time_all(shapes) ? 0 : 1;
+  return check_all(small, only);
 }
 
 }  // namespace

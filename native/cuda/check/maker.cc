@@ -135,6 +135,7 @@ std::vector<Case> all_cases() {
   add_sequence_cases(out);
   add_attention_cases(out);
   add_sample_cases(out);
+  add_decoder_cases(out);
   return out;
 }
 

@@ -38,6 +38,11 @@ class Maker {
   int64_t rows() const { return bounds_.back(); }
   int64_t units() const { return static_cast<int64_t>(units_.size()); }
   int64_t length(int64_t place) const { return bounds_[place + 1] - bounds_[place]; }
+  std::vector<int64_t> counts() const {
+    std::vector<int64_t> out;
+    for (int64_t i = 0; i < units(); i++) out.push_back(length(i));
+    return out;
+  }
   int32_t unit(int64_t place) const { return units_[place]; }
   const std::vector<int64_t>& bounds() const { return bounds_; }
   std::vector<int32_t> starts() const { return {bounds_.begin(), bounds_.end()}; }
@@ -95,5 +100,6 @@ void add_matrix_cases(std::vector<Case>& out);
 void add_sequence_cases(std::vector<Case>& out);
 void add_attention_cases(std::vector<Case>& out);
 void add_sample_cases(std::vector<Case>& out);
+void add_decoder_cases(std::vector<Case>& out);
 
 }  // namespace verdant::check
