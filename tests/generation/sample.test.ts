@@ -262,6 +262,14 @@ describe.each(tiers)('sample: rows on %s', (device) => {
     }
   });
 
+  it('gives no id where every candidate was dropped, and others their own', async () => {
+    const [whole, none] = [draw({ temperature: 1 }), draw({ temperature: 1 })];
+    const draws = [whole, { ...none, options: { ...none.options, minP: 2 } }, whole]; // options refuse it, the op must not
+    const { ids } = await runSample(draws, [[1, 2, 3]], device);
+    expect(ids[1]).toBe(-1);
+    expect([ids[0], ids[2]]).toEqual([...(await runSample([whole, whole], [[1, 2, 3]], device)).ids]);
+  });
+
   it('beams: the rules act on log-probabilities, and the candidates are those that they leave', async () => {
     const few = Float32Array.of(3, 1, 2.5, 0, -1);
     const sum = few.reduce((n, v) => n + Math.exp(v), 0);
