@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { DeviceError, fromNative } from '../errors.js';
+import { DeviceModel } from '../runtime/executable.js';
 import { median } from './statistics.js';
 
 /** 10⁹ bytes read, or 10⁹ operations (a multiplication with its addition counts as two), per second over all threads. */
@@ -25,6 +26,8 @@ export interface CeilingOptions {
   readonly rounds?: number | undefined;
   /** generic, avx2 or avx512; default: the best of this machine. */
   readonly tier?: string | undefined;
+  /** Measure this device instead of the CPU: `cuda:0`. */
+  readonly device?: string | undefined;
 }
 
 interface RawCeilings {
@@ -42,6 +45,7 @@ interface Addon {
 
 /** Measures in this process, off the event loop. It keeps a buffer of 1 GiB: `CeilingProbe` does it in another one. */
 export async function measureCeilings(options: CeilingOptions): Promise<Ceilings> {
+  if (options.device?.startsWith('cpu') === false) return deviceCeilings(options.device);
   const file = fileURLToPath(new URL('../../build/Release/verdant_ceilings.node', import.meta.url));
   let addon: Addon;
   try {
@@ -57,6 +61,17 @@ export async function measureCeilings(options: CeilingOptions): Promise<Ceilings
     return { stream: median(raw.stream), f32: median(raw.f32), bf16: middle(raw.bf16), int8: middle(raw.int8) };
   } catch (error) {
     throw fromNative(error);
+  }
+}
+
+/** Of a GPU: bf16 is what mma.sync gives in registers. */
+async function deviceCeilings(device: string): Promise<Ceilings> {
+  const model = await DeviceModel.open(device);
+  try {
+    const { stream, f32, bf16 } = await model.ceilings();
+    return { stream: stream / 1e9, f32: f32 / 1e9, bf16: bf16 / 1e9, int8: null };
+  } finally {
+    await model.dispose();
   }
 }
 

@@ -186,7 +186,7 @@ export async function benchFamily(
     if (options[name] !== undefined) throw new OptionError(`${name} is for decoders`, { name, found: options[name] });
   const quant = options.quant ?? 'f32';
   if (!isFloat(quant)) throw new OptionError('bad quant', { name: 'quant', expected: floats.join(', '), found: quant });
-  const probe = new CeilingProbe({ threads: options.threads, tier: tierOf(options.device) });
+  const probe = new CeilingProbe({ threads: options.threads, tier: tierOf(options.device), device: options.device });
   const begun = performance.now();
   const subject = await open(shape, quant, options);
   const loadMs = performance.now() - begun;

@@ -43,7 +43,7 @@ export async function bench(request: BenchRequest, hooks: BenchHooks = {}): Prom
   const options = checkBench(request);
   const sections = sectionsOf(options);
   const rival = options.rivals === true ? findRival(options.rivalPath) : undefined;
-  const probe = new CeilingProbe({ threads: options.threads, tier: tierOf(options.device) });
+  const probe = new CeilingProbe({ threads: options.threads, tier: tierOf(options.device), device: options.device });
   try {
     const found =
       rival === undefined

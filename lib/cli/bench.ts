@@ -43,7 +43,7 @@ export function define(command: Command, context: Context): void {
     .option('--batch <list>', 'sequences that decode together, such as 1,4,8,16,32; default: 1', numbersOf(32))
     .option('--context <n>', 'also decode behind that many ids', integerOf)
     .option('--threads <n>', 'threads of one step', integerOf)
-    .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512; see: verdant doctor')
+    .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512, cuda:0; see: verdant doctor')
     .addOption(computeOption())
     .addOption(kvTypeOption())
     .option('--repeat <n>', 'runs of each measurement; default: 3', integerOf)

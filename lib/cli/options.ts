@@ -61,7 +61,7 @@ export function kvTypeOption(): Option {
 
 export function addDeviceOptions(command: Command): Command {
   return command
-    .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512; see: verdant doctor')
+    .option('--device <name>', 'cpu, cpu:generic, cpu:avx2, cpu:avx512, cuda:0; see: verdant doctor')
     .option('--threads <n>', 'threads of one step', integerOf)
     .addOption(computeOption())
     .addOption(quantizeOption())

@@ -62,6 +62,11 @@ export class DeviceModel {
     return this.#native.info();
   }
 
+  /** Bytes read and operations per second that a device with memory of its own gives at most, measured now. */
+  ceilings(): Promise<{ stream: number; f32: number; bf16: number }> {
+    return typed(() => this.#native.ceilings());
+  }
+
   /** Bytes that are free where this model computes: on its device, or on the host. */
   freeBytes(): number {
     const { deviceFreeBytes, deviceTotalBytes } = this.memory();

@@ -48,6 +48,8 @@ export interface NativeModel {
   progress(): [number, number];
   cancel(): void;
   info(): ModelMemory;
+  /** Bytes read and operations per second that the device gives at most, measured now; 0: not measured here. */
+  ceilings(): Promise<{ stream: number; f32: number; bf16: number }>;
   dispose(): Promise<void>;
 }
 

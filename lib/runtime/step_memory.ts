@@ -37,5 +37,10 @@ export function checkFree(needed: number, found: number, message: string, facts:
 
 /** Throws an OutOfMemoryError where a step needs more than is free. */
 export function checkStepMemory(executable: Executable, dims: Sizes, message: string, facts: ErrorFacts): void {
-  checkFree(stepBytes(executable.program, dims), executable.freeBytes() + executable.profile().arenaBytes, message, facts);
+  checkFree(
+    stepBytes(executable.program, dims),
+    executable.freeBytes() + executable.profile().arenaBytes,
+    message,
+    facts,
+  );
 }

@@ -61,9 +61,16 @@ struct ModelInfo {
   int64_t device_free = 0, device_total = 0;  // memory of the device's own; 0: it uses the host's
 };
 
+// Bytes read and operations per second, at most; 0: not measured here.
+struct DeviceCeilings {
+  double stream = 0, f32 = 0, bf16 = 0;
+};
+
 class Model {
  public:
   virtual ~Model() = default;
+  // What the device can do; takes its time and memory. On the engine thread. CPUs have an addon of their own for it.
+  virtual DeviceCeilings ceilings() const { return {}; }
   virtual std::shared_ptr<Executable> compile(Program program, CompileControl& control) = 0;
   virtual ModelInfo info() const = 0;
 };

@@ -8,11 +8,18 @@
 #include "core/job_queue.h"
 #include "core/shapes.h"
 #include "core/team.h"
+#include "cuda/ceilings.h"
 #include "cuda/executable.h"
 #include "cuda/weights.h"
 
 namespace verdant::cuda {
 namespace {
+
+#if defined(VERDANT_EMULATED)
+constexpr int64_t kCeilingBytes = 1 << 20;
+#else
+constexpr int64_t kCeilingBytes = int64_t{1} << 30;  // far beyond every cache
+#endif
 
 class CudaModel : public Model {
  public:
@@ -31,6 +38,14 @@ class CudaModel : public Model {
       if (value.kind == ValueKind::state) bound[v] = bind_state(value);
     }
     return std::make_shared<CudaExecutable>(device_, std::move(program), std::move(bound));
+  }
+
+  DeviceCeilings ceilings() const override {
+    check(cudaSetDevice(device_));
+    cudaDeviceProp p{};
+    check(cudaGetDeviceProperties(&p, device_));
+    const Arithmetic most = measure_arithmetic(p.multiProcessorCount);
+    return {measure_bandwidth(kCeilingBytes, p.multiProcessorCount).read, most.f32, most.bf16};
   }
 
   ModelInfo info() const override {

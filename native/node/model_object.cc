@@ -10,7 +10,7 @@ Napi::Function ModelObject::define(Napi::Env env) {
       env, "Model",
       {InstanceMethod<&ModelObject::compile>("compile"), InstanceMethod<&ModelObject::progress>("progress"),
        InstanceMethod<&ModelObject::cancel>("cancel"), InstanceMethod<&ModelObject::info>("info"),
-       InstanceMethod<&ModelObject::dispose>("dispose")});
+       InstanceMethod<&ModelObject::ceilings>("ceilings"), InstanceMethod<&ModelObject::dispose>("dispose")});
 }
 
 Napi::Object ModelObject::make(Napi::Env env, std::shared_ptr<Model> model, std::shared_ptr<Lifecycle> life) {
@@ -99,6 +99,34 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
     out.Set("deviceFreeBytes", static_cast<double>(data.device_free));
     out.Set("deviceTotalBytes", static_cast<double>(data.device_total));
     return out;
+  });
+}
+
+// ceilings(): bytes and operations per second that the device gives at most, measured now; 0: not measured here.
+Napi::Value ModelObject::ceilings(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (model_ == nullptr) throw Error("ERR_DISPOSED", "the model was disposed");
+    const auto state = EnvState::of(info.Env());
+    const EnvState::Pending pending = state->begin(info.Env());
+    life_->device->submit(life_->priority, [state, id = pending.id, model = model_]() mutable {
+      std::exception_ptr error;
+      DeviceCeilings found;
+      try {
+        found = model->ceilings();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      model.reset();
+      state->settle(id, [found, error](Napi::Env env) -> Napi::Value {
+        if (error) std::rethrow_exception(error);
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("stream", found.stream);
+        out.Set("f32", found.f32);
+        out.Set("bf16", found.bf16);
+        return out;
+      });
+    });
+    return pending.promise;
   });
 }
 

@@ -67,6 +67,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value progress(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value ceilings(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   void account(Napi::Env env, int64_t bytes);
 

@@ -55,6 +55,13 @@ describe('a CUDA device', () => {
     },
   );
 
+  it('measures what it gives at most', async () => {
+    const model = await DeviceModel.open(device!);
+    const found = await model.ceilings();
+    await model.dispose();
+    for (const rate of [found.stream, found.f32, found.bf16]) expect(rate).toBeGreaterThan(0);
+  });
+
   it('gives all memory back: 50 times opened and disposed of', async () => {
     const free = async (): Promise<number> => {
       const model = await DeviceModel.open(device!);

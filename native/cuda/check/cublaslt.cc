@@ -1,5 +1,7 @@
 // The yardstick of products: cuBLASLt, where CMake found it.
-#include "cuda/check/ceilings.h"
+#include "cuda/check/cublaslt.h"
+
+#include "cuda/ceilings.h"
 
 #if defined(VERDANT_HAVE_CUBLASLT)
 #include <cublasLt.h>
@@ -64,7 +66,7 @@ class Product {
   double best_ms() {
     double best = 0;
     for (int i = 0; i < choices_found_; i++) {
-      const double ms = median_ms(stream_, 10, [&] { enqueue(choices_[i]); });
+      const double ms = cuda::median_ms(stream_, 10, [&] { enqueue(choices_[i]); });
       if (best == 0 || ms < best) best = ms;
     }
     return best;

@@ -7,7 +7,8 @@
 
 #include "core/error.h"
 #include "core/weight_types.h"
-#include "cuda/check/ceilings.h"
+#include "cuda/ceilings.h"
+#include "cuda/check/cublaslt.h"
 #include "cuda/check/decoder.h"
 #include "cuda/check/pages.h"
 #include "cuda/check/run.h"
@@ -64,7 +65,7 @@ class Timer {
       cudaDeviceProp p{};
       cuda::check(cudaGetDeviceProperties(&p, 0));
       multiprocessors = p.multiProcessorCount;
-      const Bandwidth found = measure_bandwidth(tiny_ ? 1 << 20 : int64_t{1} << 30, multiprocessors);
+      const cuda::Bandwidth found = cuda::measure_bandwidth(tiny_ ? 1 << 20 : int64_t{1} << 30, multiprocessors);
       ceilings_.copy = found.copy;
       ceilings_.read = found.read;
     });

@@ -2,22 +2,24 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <string>
 
 #include "cuda/memory.h"
 
-namespace verdant::check {
+namespace verdant::cuda {
 
 // Median milliseconds of what `enqueue` puts on the stream, over events; after two runs that do not count.
-double median_ms(const cuda::Stream& stream, int32_t runs, const std::function<void()>& enqueue);
+double median_ms(const Stream& stream, int32_t runs, const std::function<void()>& enqueue);
 
 struct Bandwidth {
   double copy, read;  // bytes per second; a copy reads and writes
 };
 Bandwidth measure_bandwidth(int64_t bytes, int32_t multiprocessors);
 
-// Operations per second of cuBLASLt's bf16 product of random (n, n) matrices, f32 sums; 0 and `why` where there is
-// none.
-double measure_cublaslt(int64_t n, std::string& why);
+// Operations per second with everything in registers, a multiplication with its addition counted as two; bf16: of
+// mma.sync, which wgmma is above.
+struct Arithmetic {
+  double f32, bf16;
+};
+Arithmetic measure_arithmetic(int32_t multiprocessors);
 
-}  // namespace verdant::check
+}  // namespace verdant::cuda
