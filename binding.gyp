@@ -47,7 +47,7 @@
       # An environment that is being torn down takes no exceptions: without SWALLOW, a throw then ends the process.
       'defines': [
         'NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED',
-        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', 'VERDANT_ABI=0x<!(node scripts/abi.mjs)',
       ],
       # Our pool's threads may still run inside the library when a worker thread that loaded it ends: never unload it.
       'conditions': [['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now'] }]],

@@ -1,15 +1,17 @@
 // Builds build/emulator/verdant_cuda.so: the sources of native/cuda as C++ for the CPU, for tests without a GPU. Only
 // what changed is compiled. Speaks on stderr only. Linux with GCC or Clang.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { abi } from './abi.mjs';
 import { root } from './build_native.mjs';
 
 const out = join(root, 'build/emulator');
 export const emulatorLibrary = join(out, 'verdant_cuda.so');
 const compiler = process.env.CXX ?? 'g++';
 const flags = [
+  `-DVERDANT_ABI=0x${abi}`,
   '-x',
   'c++',
   '-std=c++20',
@@ -64,6 +66,10 @@ export async function buildEmulator() {
     ...sources('native/cuda/emulator', /\.cc$/),
     ...sources('native/core', /\.cc$/),
   ];
+  const stamp = join(out, 'abi'); // the number is in one object, whose own headers are not all that it is made of
+  const numbered = objectOf(join(root, 'native/cuda/library.cc'));
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== abi) rmSync(numbered, { force: true });
+  writeFileSync(stamp, abi);
   const stale = all.filter((source) => !fresh(objectOf(source)));
   const objects = all.map(objectOf);
   if (stale.length === 0 && existsSync(emulatorLibrary)) return undefined;

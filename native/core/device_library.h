@@ -8,9 +8,13 @@
 
 namespace verdant {
 
-// Sizes of what crosses the border and the C++ library's own layout: equal where both sides agree.
+#if !defined(VERDANT_ABI)
+#error "VERDANT_ABI: the number that scripts/abi.mjs prints"
+#endif
+
+// The shared headers, sizes of what crosses the border, and the C++ library's own layout: equal where both sides agree.
 struct DeviceAbi {
-  uint32_t version = 1;  // grows when the meaning of core/device.h changes
+  uint32_t headers = VERDANT_ABI;
   uint32_t string_layout =
 #if defined(_GLIBCXX_USE_CXX11_ABI)
       _GLIBCXX_USE_CXX11_ABI;
