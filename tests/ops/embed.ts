@@ -1,4 +1,4 @@
-import type { WeightDType } from '../../lib/graph/dtype.js';
+import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
 import { concatRows, type WeightExpr } from '../../lib/graph/weight_expr.js';
 import type { OpTest } from '../support/compare.js';
 import { Random } from '../support/random.js';
@@ -41,6 +41,8 @@ export const embedTests: readonly OpTest[] = [
     embedTest([t], 129, 17, 32),
     embedTest([t], 17, 3, 288),
   ]),
+  ...(Object.keys(weightDTypes) as WeightDType[]).map((t) => embedTest([t], 33, 9, 768)),
   embedTest(['q8_0', 'bf16', 'q4_0'], 129, 17, 64),
+  embedTest(['q6_k', 'f32', 'q4_k', 'iq4_nl'], 65, 5, 256),
   embedTest(['f32'], 0, 17, 3),
 ];
