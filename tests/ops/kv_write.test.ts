@@ -53,8 +53,8 @@ function heads(random: Random, count: number, columns: number): Float32Array {
 
 /** Bits of a float as bf16: nearest even; a NaN keeps its upper bits. */
 function bf16Bits(bits: number): number {
-  const isNaN = (bits & 0x7fffffff) > 0x7f800000;
-  return isNaN ? (bits >>> 16) | 64 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+  const nan = (bits & 0x7fffffff) > 0x7f800000;
+  return nan ? (bits >>> 16) | 64 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
 /** Values that share a scale as int8; the scale. */
