@@ -4,6 +4,10 @@
 
 #include <cstdint>
 
+#if defined(VERDANT_EMULATED)
+#include "tensor_core.h"
+#endif
+
 namespace verdant::cuda {
 
 static __device__ __forceinline__ float bf16_value(uint32_t bits) { return __uint_as_float(bits << 16); }
@@ -80,15 +84,14 @@ static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint
   std::memcpy(emulator::lane_slot(lane), &own, sizeof own);
   emulator::warp_barrier(0xffffffffu);
   const auto at = [](unsigned l) { return reinterpret_cast<const Given*>(emulator::lane_slot(l)); };
-  for (unsigned i = 0; i < 4; i++) {
-    double sum = 0;
+  const auto half = [](uint32_t pair, unsigned k) { return emulator::operand(k % 2 ? pair >> 16 : pair & 0xffff); };
+  emulator::Operand x[2][16], y[2][16];
+  for (unsigned i = 0; i < 2; i++)
     for (unsigned k = 0; k < 16; k++) {
-      const uint32_t x = at(4 * g + k % 8 / 2)->a[i / 2 + k / 8 * 2], y = at(4 * (2 * t + i % 2) + k % 8 / 2)->b[k / 8];
-      sum += static_cast<double>(bf16_value(k % 2 ? x >> 16 : x & 0xffff)) *
-             static_cast<double>(bf16_value(k % 2 ? y >> 16 : y & 0xffff));
+      x[i][k] = half(at(4 * g + k % 8 / 2)->a[i + k / 8 * 2], k);
+      y[i][k] = half(at(4 * (2 * t + i) + k % 8 / 2)->b[k / 8], k);
     }
-    c[i] = static_cast<float>(sum + static_cast<double>(c[i]));
-  }
+  for (unsigned i = 0; i < 4; i++) c[i] = emulator::fused_sum(x[i / 2], y[i % 2], c[i]);
   emulator::warp_barrier(0xffffffffu);
 #else
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "

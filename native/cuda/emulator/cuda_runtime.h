@@ -117,18 +117,36 @@ namespace verdant::emulator {
 // What a kernel's thread sees of itself.
 struct ThreadState {
   dim3 thread, block;
+  unsigned rank;  // of the block in its cluster
 };
 extern thread_local ThreadState* current;
 extern thread_local dim3 grid_size, block_size;
 uint8_t* dynamic_shared();
-// All threads of the block; all threads of the warp that are named in `mask`.
-void block_barrier();
+// The same place of another block of the cluster.
+uint8_t* shared_of(unsigned rank, const void* own);
+// So many threads of the block at barrier `id` below 16, 0: all; all of the cluster; all of the warp that are named in
+// `mask`.
+void block_barrier(int id = 0, unsigned threads = 0);
+void cluster_barrier();
 void warp_barrier(unsigned mask);
 // 64 bytes of each lane that the others may read between two warp barriers.
 uint8_t* lane_slot(unsigned lane);
 
-// Runs a kernel now, or when the graph that the stream captures is launched.
-cudaError_t run(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, std::function<void()> body);
+// Lets the others run, in a loop that waits for what one of them does; and what ends such a loop, or one elsewhere.
+void pause();
+void went_on();
+// A copy that is done some time after this thread and the others have gone on.
+void copy_later(std::function<void()> copy);
+// A product that reads its operands some time until the thread waits for it: in groups, of which `left` may be open.
+void multiply_later(std::function<void()> product);
+void close_products();
+void finish_products(unsigned left);
+
+// Work of a stream: done now, or when the graph that the stream captures is launched.
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+// A kernel, `cluster` blocks at the same time.
+cudaError_t run(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, std::function<void()> body,
+                unsigned cluster = 1);
 
 static inline unsigned lane_id() {
   const dim3 &t = current->thread, &b = block_size;

@@ -3,25 +3,13 @@
 #include <ucontext.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
+#include <deque>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "cuda_runtime.h"
-
-struct EmulatedGraph {
-  std::vector<std::function<void()>> work;
-};
-struct EmulatedStream {
-  EmulatedGraph* capturing = nullptr;
-};
-struct EmulatedEvent {
-  std::chrono::steady_clock::time_point at;
-};
 
 namespace verdant::emulator {
 
@@ -31,7 +19,9 @@ thread_local dim3 grid_size, block_size;
 namespace {
 
 constexpr size_t kStack = (128 << 10) + 2112;  // not a power of two: the stacks' tops would share a few cache sets
-constexpr unsigned kMaxThreads = 1024;
+constexpr unsigned kMaxThreads = 1024, kMaxCluster = 8;
+
+using Work = std::vector<std::function<void()>>;
 
 // A thread of a block: a stack of its own, entered once by ucontext, then left and resumed by longjmp, for one block
 // after the other.
@@ -39,37 +29,51 @@ struct Fiber {
   ThreadState state;
   jmp_buf resume;
   bool started = false, done = false;
-  unsigned warp_mask = 0;  // of the warp barrier it waits at; 0: none
-  bool at_block = false;
+  unsigned warp_mask = 0;   // of the warp barrier it waits at; 0: none
+  int barrier = -1;         // of the block, where it waits; kOfCluster: of the cluster
+  unsigned barrier_count = 0;
+  Work open;                // products that were issued, then groups of them that were closed
+  std::deque<Work> groups;
 };
+constexpr int kOfCluster = 1 << 20;
 
 struct Block {
   std::vector<Fiber> fibers = std::vector<Fiber>(kMaxThreads);
-  unsigned count = 0;
-  uint8_t* stacks = nullptr;
-  jmp_buf scheduler;
-  const std::function<void()>* body = nullptr;
-  unsigned running = 0;
+  uint8_t* stacks = static_cast<uint8_t*>(mmap(nullptr, kStack * kMaxThreads, PROT_READ | PROT_WRITE,
+                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   std::vector<uint8_t> shared;
-  std::vector<uint8_t> slots;
+  std::vector<uint8_t> slots = std::vector<uint8_t>(kMaxThreads * 64);
+  unsigned running = 0;
 };
 
+// Blocks that run at the same time.
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks;
+  unsigned size = 1, count = 0;  // blocks, threads of each
+  const std::function<void()>* body = nullptr;
+  jmp_buf scheduler;
+  Work copies;           // asynchronous ones that are under way
+  uint64_t progress = 0;  // grows with everything that can let a thread go on
+};
+
+thread_local Cluster* cluster = nullptr;
 thread_local Block* block = nullptr;
 
 void enter() {
   Fiber& self = block->fibers[block->running];
   for (;;) {
-    (*block->body)();
+    (*cluster->body)();
     self.done = true;
-    if (_setjmp(self.resume) == 0) _longjmp(block->scheduler, 1);
+    if (_setjmp(self.resume) == 0) _longjmp(cluster->scheduler, 1);
   }
 }
 
-void resume(unsigned i) {
-  Fiber& f = block->fibers[i];
+void resume(Block& of, unsigned i) {
+  Fiber& f = of.fibers[i];
+  block = &of;
   block->running = i;
   current = &f.state;
-  if (_setjmp(block->scheduler) != 0) return;
+  if (_setjmp(cluster->scheduler) != 0) return;
   if (f.started) _longjmp(f.resume, 1);
   f.started = true;
   ucontext_t context;
@@ -81,13 +85,15 @@ void resume(unsigned i) {
   setcontext(&context);
 }
 
+Fiber& self() { return block->fibers[block->running]; }
+
 void wait() {
-  if (_setjmp(block->fibers[block->running].resume) == 0) _longjmp(block->scheduler, 1);
+  if (_setjmp(self().resume) == 0) _longjmp(cluster->scheduler, 1);
 }
 
 // Lets go of what waits at a warp barrier to which all that it names have come. A thread that has ended counts as come.
-bool release_warp(unsigned begin, unsigned end) {
-  Fiber* const fibers = block->fibers.data();
+bool release_warp(Block& of, unsigned begin, unsigned end) {
+  Fiber* const fibers = of.fibers.data();
   bool any = false;
   for (unsigned i = begin; i < end; i++) {
     const unsigned mask = fibers[i].warp_mask;
@@ -100,6 +106,7 @@ bool release_warp(unsigned begin, unsigned end) {
       if ((mask >> (j - begin) & 1) != 0) fibers[j].warp_mask = 0;
     any = true;
   }
+  if (any) cluster->progress++;
   return any;
 }
 
@@ -113,253 +120,173 @@ bool reversed() {
   return set;
 }
 
-// The threads of a warp, each as far as it comes alone, until all wait at the block's barrier or have ended.
-void run_warp(unsigned begin, unsigned end) {
+// The threads of a warp, each as far as it comes alone.
+void run_warp(Block& of, unsigned begin, unsigned end) {
   do {
     for (unsigned n = begin; n < end; n++) {
       const unsigned i = reversed() ? begin + end - 1 - n : n;
-      const Fiber& f = block->fibers[i];
-      if (!f.done && !f.at_block && f.warp_mask == 0) resume(i);
+      const Fiber& f = of.fibers[i];
+      if (f.done || f.barrier >= 0 || f.warp_mask != 0) continue;
+      resume(of, i);
+      if (f.done) cluster->progress++;
     }
-  } while (release_warp(begin, end));
-  for (unsigned i = begin; i < end; i++) {
-    if (block->fibers[i].warp_mask == 0) continue;
+  } while (release_warp(of, begin, end));
+}
+
+// Lets go of the threads at barrier `id` of a block where enough have come: `barrier_count` of them, 0: all that have
+// not ended.
+void release_block(Block& of, int id) {
+  unsigned come = 0, gone = 0, wanted = 0;
+  for (unsigned i = 0; i < cluster->count; i++) {
+    const Fiber& f = of.fibers[i];
+    gone += f.done;
+    if (f.barrier != id) continue;
+    come++;
+    wanted = f.barrier_count;
+  }
+  if (come == 0 || (wanted > 0 ? come < wanted : come + gone < cluster->count)) return;
+  for (unsigned i = 0; i < cluster->count; i++)
+    if (of.fibers[i].barrier == id) of.fibers[i].barrier = -1;
+  cluster->progress++;
+}
+
+void release_cluster() {
+  for (unsigned b = 0; b < cluster->size; b++)
+    for (unsigned i = 0; i < cluster->count; i++) {
+      const Fiber& f = cluster->blocks[b]->fibers[i];
+      if (!f.done && f.barrier != kOfCluster) return;
+    }
+  for (unsigned b = 0; b < cluster->size; b++)
+    for (unsigned i = 0; i < cluster->count; i++) cluster->blocks[b]->fibers[i].barrier = -1;
+  cluster->progress++;
+}
+
+// One block after the other, in each one warp after the other; then what is asynchronous, then barriers. True while
+// a thread has not ended.
+bool run_round() {
+  const unsigned warps = (cluster->count + 31) / 32;
+  const uint64_t before = cluster->progress;
+  for (unsigned b = 0; b < cluster->size; b++)
+    for (unsigned n = 0; n < warps; n++) {
+      const unsigned warp = reversed() ? warps - 1 - n : n;
+      run_warp(*cluster->blocks[b], 32 * warp, std::min(cluster->count, 32 * warp + 32));
+    }
+  Work copies;
+  copies.swap(cluster->copies);
+  for (const std::function<void()>& copy : copies) copy();
+  cluster->progress += copies.size();
+  bool left = false, of_cluster = false;
+  for (unsigned b = 0; b < cluster->size; b++) {
+    Block& of = *cluster->blocks[b];
+    unsigned ids = 0;
+    for (unsigned i = 0; i < cluster->count; i++) {
+      left = left || !of.fibers[i].done;
+      of_cluster = of_cluster || of.fibers[i].barrier == kOfCluster;
+      if (of.fibers[i].barrier >= 0 && of.fibers[i].barrier < 16) ids |= 1u << of.fibers[i].barrier;
+    }
+    for (int id = 0; id < 16; id++)
+      if ((ids >> id & 1) != 0) release_block(of, id);
+  }
+  if (of_cluster) release_cluster();
+  if (left && cluster->progress == before) {
     std::fprintf(stderr, "emulated kernel: threads wait at different barriers\n");
     std::abort();
   }
+  return left;
 }
 
-void run_block(dim3 index) {
-  const unsigned count = block->count;
-  for (unsigned i = 0; i < count; i++) {
-    Fiber& f = block->fibers[i];
-    f.done = f.at_block = false;
-    f.warp_mask = 0;
-    f.state.thread = dim3(i % block_size.x, i / block_size.x % block_size.y, i / block_size.x / block_size.y);
-    f.state.block = index;
-  }
-  const unsigned warps = (count + 31) / 32;
-  for (bool left = true; left;) {
-    for (unsigned n = 0; n < warps; n++) {
-      const unsigned warp = reversed() ? warps - 1 - n : n;
-      run_warp(32 * warp, std::min(count, 32 * warp + 32));
+void run_cluster(dim3 first) {
+  for (unsigned b = 0; b < cluster->size; b++)
+    for (unsigned i = 0; i < cluster->count; i++) {
+      Fiber& f = cluster->blocks[b]->fibers[i];
+      f.done = false;
+      f.barrier = -1;
+      f.warp_mask = 0;
+      f.state.thread = dim3(i % block_size.x, i / block_size.x % block_size.y, i / block_size.x / block_size.y);
+      f.state.block = dim3(first.x + b, first.y, first.z);
+      f.state.rank = b;
     }
-    left = false;  // all have come to the block's barrier, or ended
-    for (unsigned i = 0; i < count; i++) {
-      left = left || block->fibers[i].at_block;
-      block->fibers[i].at_block = false;
-    }
+  while (run_round()) {
   }
 }
 
-void run_grid(dim3 grid, dim3 size, size_t shared, const std::function<void()>& body) {
-  static thread_local Block* own = nullptr;  // stacks are kept
-  if (own == nullptr) {
-    own = new Block();
-    own->stacks = static_cast<uint8_t*>(mmap(nullptr, kStack * kMaxThreads, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    own->slots.resize(kMaxThreads * 64);
-  }
-  block = own;
+void run_grid(dim3 grid, dim3 size, size_t shared, unsigned cluster_size, const std::function<void()>& body) {
+  static thread_local Cluster* own = nullptr;  // stacks are kept
+  if (own == nullptr) own = new Cluster();
+  cluster = own;
   grid_size = grid;
   block_size = size;
-  block->count = size.x * size.y * size.z;
-  block->shared.assign(shared + 128, 0xcd);  // never zero by luck
-  block->body = &body;
+  cluster->size = cluster_size;
+  cluster->count = size.x * size.y * size.z;
+  cluster->body = &body;
+  while (cluster->blocks.size() < cluster_size) cluster->blocks.push_back(std::make_unique<Block>());
+  for (unsigned b = 0; b < cluster_size; b++)
+    cluster->blocks[b]->shared.assign(shared + 1024, 0xcd);  // never zero by luck
   for (unsigned z = 0; z < grid.z; z++)
     for (unsigned y = 0; y < grid.y; y++)
-      for (unsigned x = 0; x < grid.x; x++) run_block(dim3(x, y, z));
+      for (unsigned x = 0; x < grid.x; x += cluster_size) run_cluster(dim3(x, y, z));
   current = nullptr;
+}
+
+uint8_t* dynamic_shared_of(Block& of) {
+  uint8_t* p = of.shared.data();
+  return p + (-reinterpret_cast<uintptr_t>(p) & 1023);
 }
 
 }  // namespace
 
-uint8_t* dynamic_shared() {
-  uint8_t* p = block->shared.data();
-  return p + (-reinterpret_cast<uintptr_t>(p) & 127);
+uint8_t* dynamic_shared() { return dynamic_shared_of(*block); }
+
+uint8_t* shared_of(unsigned rank, const void* own) {
+  return dynamic_shared_of(*cluster->blocks[rank]) + (static_cast<const uint8_t*>(own) - dynamic_shared());
 }
 
-void block_barrier() {
-  block->fibers[block->running].at_block = true;
+void block_barrier(int id, unsigned threads) {
+  self().barrier = id;
+  self().barrier_count = threads;
+  wait();
+}
+
+void cluster_barrier() {
+  self().barrier = kOfCluster;
   wait();
 }
 
 void warp_barrier(unsigned mask) {
   const unsigned warp = block->running / 32 * 32;
-  const unsigned lanes = std::min(32u, block->count - warp);
-  block->fibers[block->running].warp_mask = lanes == 32 ? mask : mask & ((1u << lanes) - 1);
+  const unsigned lanes = std::min(32u, cluster->count - warp);
+  self().warp_mask = lanes == 32 ? mask : mask & ((1u << lanes) - 1);
   wait();
+}
+
+void pause() { wait(); }
+void went_on() { cluster->progress++; }
+
+void copy_later(std::function<void()> copy) { cluster->copies.push_back(std::move(copy)); }
+
+void multiply_later(std::function<void()> product) { self().open.push_back(std::move(product)); }
+void close_products() {
+  self().groups.push_back(std::move(self().open));
+  self().open.clear();
+}
+void finish_products(unsigned left) {
+  while (self().groups.size() > left) {
+    for (const std::function<void()>& product : self().groups.front()) product();
+    self().groups.pop_front();
+  }
+  warp_barrier(0xffffffffu);
 }
 
 uint8_t* lane_slot(unsigned lane) { return block->slots.data() + (block->running / 32 * 32 + lane) * 64; }
 
-cudaError_t run(dim3 grid, dim3 size, size_t shared, cudaStream_t stream, std::function<void()> body) {
+cudaError_t run(dim3 grid, dim3 size, size_t shared, cudaStream_t stream, std::function<void()> body,
+                unsigned cluster_size) {
   const unsigned threads = size.x * size.y * size.z;
   if (threads == 0 || threads > kMaxThreads || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
-      grid.z > 65535 || shared > (227 << 10))
+      grid.z > 65535 || shared > (227 << 10) || cluster_size == 0 || cluster_size > kMaxCluster ||
+      grid.x % cluster_size != 0)
     return cudaErrorInvalidValue;
-  std::function<void()> work = [=] { run_grid(grid, size, shared, body); };
-  if (stream != nullptr && stream->capturing != nullptr)
-    stream->capturing->work.push_back(std::move(work));
-  else
-    work();
-  return cudaSuccess;
+  return enqueue(stream, [=] { run_grid(grid, size, shared, cluster_size, body); });
 }
 
-namespace {
-
-std::mutex memory_mutex;
-std::map<void*, size_t> allocations;
-size_t used = 0;
-thread_local cudaError_t last_error = cudaSuccess;
-
-size_t memory_size() {
-  const char* text = std::getenv("VERDANT_EMULATED_MEMORY");
-  return text == nullptr ? size_t{8} << 30 : std::strtoull(text, nullptr, 10);
-}
-
-cudaError_t fail(cudaError_t error) { return last_error = error; }
-
-cudaError_t queue(cudaStream_t stream, std::function<void()> work) {
-  if (stream != nullptr && stream->capturing != nullptr)
-    stream->capturing->work.push_back(std::move(work));
-  else
-    work();
-  return cudaSuccess;
-}
-
-}  // namespace
 }  // namespace verdant::emulator
-
-using namespace verdant::emulator;
-
-const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInsufficientDriver:
-      return "cudaErrorInsufficientDriver";
-    default:
-      return "cudaErrorNoDevice";
-  }
-}
-const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);
-}
-cudaError_t cudaGetLastError() {
-  const cudaError_t error = last_error;
-  last_error = cudaSuccess;
-  return error;
-}
-cudaError_t cudaPeekAtLastError() { return last_error; }
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : fail(cudaErrorInvalidValue); }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
-  *p = {"emulated on the CPU", memory_size(), 8, 0, 4, 163 << 10};
-  return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  std::lock_guard lock(memory_mutex);
-  *total = memory_size();
-  *free = *total - used;
-  return cudaSuccess;
-}
-cudaError_t cudaMalloc(void** p, size_t bytes) {
-  std::lock_guard lock(memory_mutex);
-  *p = nullptr;
-  if (used + bytes > memory_size()) return fail(cudaErrorMemoryAllocation);
-  void* got = nullptr;
-  if (posix_memalign(&got, 256, std::max<size_t>(bytes, 1)) != 0) return fail(cudaErrorMemoryAllocation);
-  std::memset(got, 0xcd, bytes);  // never zero by luck
-  allocations[got] = bytes;
-  used += bytes;
-  *p = got;
-  return cudaSuccess;
-}
-cudaError_t cudaFree(void* p) {
-  if (p == nullptr) return cudaSuccess;
-  std::lock_guard lock(memory_mutex);
-  const auto found = allocations.find(p);
-  if (found == allocations.end()) return fail(cudaErrorInvalidValue);
-  used -= found->second;
-  allocations.erase(found);
-  std::free(p);
-  return cudaSuccess;
-}
-cudaError_t cudaMallocHost(void** p, size_t bytes) {
-  *p = std::malloc(std::max<size_t>(bytes, 1));
-  return *p == nullptr ? fail(cudaErrorMemoryAllocation) : cudaSuccess;
-}
-cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  return queue(stream, [=] { std::memcpy(to, from, bytes); });
-}
-cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
-  return queue(stream, [=] { std::memset(p, value, bytes); });
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new EmulatedStream();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new EmulatedEvent();
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  return queue(stream, [=] { event->at = std::chrono::steady_clock::now(); });
-}
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
-  *ms = std::chrono::duration<float, std::milli>(to->at - from->at).count();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  stream->capturing = new EmulatedGraph();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  *graph = stream->capturing;
-  stream->capturing = nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {
-  *made = new EmulatedGraph(*graph);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
-  for (const std::function<void()>& work : graph->work) work();
-  return cudaSuccess;
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
-  delete graph;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  delete graph;
-  return cudaSuccess;
-}
