@@ -8,6 +8,7 @@
 #include "core/checks.h"
 #include "core/error.h"
 #include "core/shapes.h"
+#include "cuda/hopper.h"
 #include "cuda/list.h"
 #include "cuda/loop.h"
 
@@ -37,7 +38,8 @@ CudaExecutable::CudaExecutable(int32_t device, Program program, std::vector<Boun
     output_index_[program_.outputs[o].value] = static_cast<int32_t>(o);
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device_));
-  gpu_ = {properties.multiProcessorCount, static_cast<int64_t>(properties.sharedMemPerBlockOptin), stream_};
+  gpu_ = {properties.multiProcessorCount, static_cast<int64_t>(properties.sharedMemPerBlockOptin), stream_,
+          hopper_kernels()};
   resolve_nodes();
   node_ns_.assign(nodes_.size(), 0);
   node_calls_.assign(nodes_.size(), 0);

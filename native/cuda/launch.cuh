@@ -12,19 +12,35 @@ namespace verdant::cuda {
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kWarp = 32;
 
-// kernel(args...) on a grid of blocks with `shared` bytes of dynamic shared memory. Nothing where the grid is empty.
+// kernel(args...) on a grid of clusters of `cluster` blocks with `shared` bytes of dynamic shared memory each. Nothing
+// where the grid is empty.
 template <class... Params, class... Args>
-void launch(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, const Gpu& gpu, Args... args) {
+void launch_clusters(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, unsigned cluster, const Gpu& gpu,
+                     const Args&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #if defined(VERDANT_EMULATED)
-  check(emulator::run(grid, block, static_cast<size_t>(shared), gpu.stream, [=] { kernel(Params(args)...); }));
+  check(emulator::run(grid, block, static_cast<size_t>(shared), gpu.stream, [=] { kernel(Params(args)...); }, cluster));
 #else
   if (shared > 48 << 10)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)));
-  kernel<<<grid, block, static_cast<size_t>(shared), gpu.stream>>>(static_cast<Params>(args)...);
-  check(cudaGetLastError());
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = cluster;
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = static_cast<size_t>(shared);
+  config.stream = gpu.stream;
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...));
 #endif
+}
+template <class... Params, class... Args>
+void launch(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, const Gpu& gpu, const Args&... args) {
+  launch_clusters(kernel, grid, block, shared, 1, gpu, args...);
 }
 
 // Blocks that `count` pieces of `size` fill.
@@ -32,12 +48,17 @@ static inline unsigned blocks_of(int64_t count, int64_t size) {
   return static_cast<unsigned>((count + size - 1) / size);
 }
 
+// VERDANT_DYNAMIC_SHARED_1024: begins at a multiple of 1024.
 #if defined(VERDANT_EMULATED)
 #define VERDANT_DYNAMIC_SHARED(name) uint8_t* name = verdant::emulator::dynamic_shared()
+#define VERDANT_DYNAMIC_SHARED_1024(name) VERDANT_DYNAMIC_SHARED(name)
 #else
 #define VERDANT_DYNAMIC_SHARED(name)                         \
   extern __shared__ __align__(128) uint8_t verdant_shared[]; \
   uint8_t* name = verdant_shared
+#define VERDANT_DYNAMIC_SHARED_1024(name)                          \
+  extern __shared__ __align__(1024) uint8_t verdant_shared_1024[]; \
+  uint8_t* name = verdant_shared_1024
 #endif
 
 static __device__ __forceinline__ int warp_lane() { return static_cast<int>(threadIdx.x % kWarp); }

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "cuda/fuse.h"
 #include "cuda/linear_f32.cuh"
+#include "cuda/linear_hopper.cuh"
 #include "cuda/linear_mma.cuh"
 #include "cuda/rounding.cuh"
 #include "cuda/rows.cuh"
@@ -26,9 +27,13 @@ Compute linear_compute(Compute wanted, DType type) {
   }
 }
 
-// Deal of a type's x, where it is multiplied in bf16.
-static Deal deal_of(DType type) {
-  return type == kBF16 || type == kQ8_0 || type == kQ4_K || type == kQ5_K ? Deal::kEights : Deal::kFours;
+// Rows of x from which on bf16 weights go through the kernels of linear_hopper.cuh, where the GPU has them.
+constexpr int64_t kHopperRows = 33;
+
+// Deal of a type's x, where it is multiplied in bf16. `hopper`: by those kernels.
+static Deal deal_of(DType type, bool hopper) {
+  if (type == kBF16) return hopper ? Deal::kEights : Deal::kFours;
+  return type == kQ8_0 || type == kQ4_K || type == kQ5_K ? Deal::kEights : Deal::kFours;
 }
 
 // x (rows, cols) in bf16: a thread takes half a group.
@@ -50,18 +55,20 @@ static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols
 struct RoundedForms {
   int64_t eights = -1, fours = -1, sums = 0, bytes = 0;
   int64_t groups = 0;
+  bool hopper = false;
 };
 
 static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
-                                  int32_t count) {
+                                  int32_t count, bool hopper) {
   RoundedForms f;
+  f.hopper = hopper && rows >= kHopperRows;
   f.groups = (cols + kGroup - 1) / kGroup;
   bool eights = false, fours = false;
   for (int32_t w = 0; w < count; w++)
     for (int32_t i = 0; i < weights[w]->segment_count; i++) {
       const DType type = weights[w]->segments[i].type;
       if (linear_compute(call.compute, type) != kComputeBF16) continue;
-      (deal_of(type) == Deal::kEights ? eights : fours) = true;
+      (deal_of(type, f.hopper) == Deal::kEights ? eights : fours) = true;
     }
   if (!eights && !fours) return f;
   f.bytes = (rows * f.groups * 2 * 4 + 255) / 256 * 256;
@@ -75,7 +82,7 @@ static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols
 
 int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                            int32_t count) {
-  return rounded_forms(call, rows, cols, weights, count).bytes;
+  return rounded_forms(call, rows, cols, weights, count, false).bytes;  // as many with the other deal
 }
 
 struct SourceRows {
@@ -108,14 +115,35 @@ static void segments_bf16(SegmentList s, const RowSource& source, const RoundedR
   launch(linear_many_kernel<kType>, grid, kManyThreads, 2 * sizeof(ManyStage), gpu, s, source, r);
 }
 
+// The segments, all of bf16; x in natural order.
+static void segments_hopper(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  HopperArgs a{};
+  const int64_t wide = count_blocks(s, source, kWideRows, kWideWeights);
+  const bool split = source.rows <= kSplitRows || 2 * wide < gpu.multiprocessors;
+  const int64_t tiles = split ? count_blocks(s, source, kSplitRows, kSplitWeights) : wide;
+  a.x = tensor_map(r.x, source.rows, r.groups * kGroup, r.groups * kGroup * 2, split ? kSplitRows : kWideRows);
+  for (int32_t i = 0; i < s.count; i++)
+    a.w[i] = tensor_map(s.segment[i].data, s.segment[i].rows, s.segment[i].cols, s.segment[i].row_bytes,
+                        split ? kSplitWeights : kWideWeights);
+  a.list = s;
+  a.rows = source.rows;
+  a.groups = r.groups;
+  if (split)
+    return launch_clusters(linear_split_kernel, static_cast<unsigned>(tiles * kSlices), kSplitThreads,
+                           sizeof(SplitShared), kSlices, gpu, a);
+  launch(linear_wide_kernel, static_cast<unsigned>(std::min<int64_t>(tiles, gpu.multiprocessors)), kWideThreads,
+         sizeof(WideShared), gpu, a);
+}
+
 // Segments of one type.
 static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentList& s, DType type,
                          const RoundedForms& f, const uint8_t* workspace) {
   if (linear_compute(call.compute, type) == kComputeF32)
     return with_weight_type(type, [&]<DType kType>() { segments_f32<kType>(s, source, gpu); });
-  const int64_t at = deal_of(type) == Deal::kEights ? f.eights : f.fours;
+  const int64_t at = deal_of(type, f.hopper) == Deal::kEights ? f.eights : f.fours;
   const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
                          reinterpret_cast<const float*>(workspace + f.sums), f.groups};
+  if (type == kBF16 && f.hopper) return segments_hopper(s, source, r, gpu);
   with_weight_type(type, [&]<DType kType>() {
     if constexpr (kType != kF32 && kType != kF16) segments_bf16<kType>(s, source, r, gpu);
   });
@@ -132,7 +160,7 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
   const int64_t cols = weights[0]->cols;
-  const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count);
+  const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count, gpu.hopper && source.tiles == nullptr);
   const RoundTarget target = target_of(f, workspace);
   if (target.wanted() && !rounded)
     launch(round_kernel, blocks_of(source.rows * f.groups * 2, 128), 128, 0, gpu, source, source.rows, cols, target);
@@ -159,7 +187,7 @@ static const DeviceMatrix& matrix_of(const Tensor& t) { return *static_cast<cons
 static RoundedForms linear_forms(const OpCall& call) {
   const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < call.out_count; p++) weights[p] = &matrix_of(call.in[1 + 2 * p]);
-  return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count);
+  return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count, hopper_kernels());
 }
 
 static int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }

@@ -49,6 +49,10 @@ int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
               uint8_t* workspace, bool rounded = false);
 
+// Whether the kernels of linear_hopper.cuh give the bits of the portable ones on the calling thread's GPU, for some
+// rows of many magnitudes.
+bool hopper_agrees();
+
 // Rows per ExpertTile at most.
 constexpr int32_t kExpertTileRows = 32;
 

@@ -1,6 +1,6 @@
 // Linear on tensor cores: x rounded to bf16, weights as bf16 (exact codes of block types, whose scales act on sums of
 // 32 or 16 products), sums in f32. One chain per element and slice whatever the number of rows: both kernels below give
-// the same bits.
+// the same bits, and those of linear_hopper.cuh.
 #pragma once
 #include "cuda/fragments.cuh"
 #include "cuda/linear_args.cuh"
@@ -16,7 +16,7 @@ struct RoundedRows {
 
 template <>
 struct Fragments<kBF16> {
-  static constexpr Deal kDeal = Deal::kEights;
+  static constexpr Deal kDeal = Deal::kFours;
   static constexpr bool kHalves = false, kMinima = false;
 };
 
@@ -26,9 +26,11 @@ constexpr bool has_scales(DType type) { return type != kBF16; }
 template <DType kType>
 static __device__ __forceinline__ uint4 load_codes(const SegmentArgs& s, const uint8_t* row, int64_t j, int t) {
   if constexpr (kType == kBF16) {
-    const int64_t column = j * kGroup + 8 * t;
-    if (column >= s.cols) return make_uint4(0, 0, 0, 0);
-    return *reinterpret_cast<const uint4*>(row + 2 * column);
+    const int64_t column = j * kGroup + 4 * t;
+    const uint2 none = make_uint2(0, 0);
+    const uint2 first = column < s.cols ? words_at(row + 2 * column) : none;
+    const uint2 second = column + kGroup / 2 < s.cols ? words_at(row + 2 * column + kGroup) : none;
+    return make_uint4(first.x, first.y, second.x, second.y);
   } else {
     uint32_t w[4];
     Fragments<kType>::load(row, s.blocks, j, t, w);

@@ -12,6 +12,7 @@ struct Gpu {
   int32_t multiprocessors;
   int64_t shared_bytes;  // of a block, at most
   cudaStream_t stream;
+  bool hopper = false;  // takes the kernels of hopper.cuh
 };
 
 // Rows of a weight matrix of one type, in device memory. A row of blocks lies field by field (`kLayouts` of weights.h),

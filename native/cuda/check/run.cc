@@ -80,6 +80,7 @@ class CaseCheck {
     for (const char* turn : {"as a graph", "as the graph again"})
       same_bits(check::run(cuda::cuda_device(), *executable, whole_.inputs), turn);
     against_cpu();
+    portable();
     const int32_t units = static_cast<int32_t>(case_.lengths.size());
     if (units == 1) return;
     for (const int32_t u : {0, units / 2, units - 1}) alone({u});
@@ -101,6 +102,15 @@ class CaseCheck {
   void same_bits(const Outputs& again, const std::string& turn) {
     for (size_t o = 0; o < found_.size(); o++)
       if (again[o] != found_[o]) fail("output " + whole_.program.outputs[o].name + " has other bits " + turn);
+  }
+
+  // Where the GPU has kernels of its own, the portable ones give the same bits.
+  void portable() {
+    if (case_.op != "linear" && case_.op != "attention") return;
+    setenv("VERDANT_CUDA_KERNELS", "portable", 1);
+    const auto executable = check::compile(cuda::cuda_device(), kCuda, whole_.program);
+    unsetenv("VERDANT_CUDA_KERNELS");
+    same_bits(check::run(cuda::cuda_device(), *executable, whole_.inputs), "from portable kernels");
   }
 
   void against_cpu() {

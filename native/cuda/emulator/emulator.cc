@@ -29,18 +29,18 @@ struct Fiber {
   ThreadState state;
   jmp_buf resume;
   bool started = false, done = false;
-  unsigned warp_mask = 0;   // of the warp barrier it waits at; 0: none
-  int barrier = -1;         // of the block, where it waits; kOfCluster: of the cluster
+  unsigned warp_mask = 0;  // of the warp barrier it waits at; 0: none
+  int barrier = -1;        // of the block, where it waits; kOfCluster: of the cluster
   unsigned barrier_count = 0;
-  Work open;                // products that were issued, then groups of them that were closed
+  Work open;  // products that were issued, then groups of them that were closed
   std::deque<Work> groups;
 };
 constexpr int kOfCluster = 1 << 20;
 
 struct Block {
   std::vector<Fiber> fibers = std::vector<Fiber>(kMaxThreads);
-  uint8_t* stacks = static_cast<uint8_t*>(mmap(nullptr, kStack * kMaxThreads, PROT_READ | PROT_WRITE,
-                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  uint8_t* stacks = static_cast<uint8_t*>(
+      mmap(nullptr, kStack* kMaxThreads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   std::vector<uint8_t> shared;
   std::vector<uint8_t> slots = std::vector<uint8_t>(kMaxThreads * 64);
   unsigned running = 0;
@@ -52,7 +52,7 @@ struct Cluster {
   unsigned size = 1, count = 0;  // blocks, threads of each
   const std::function<void()>* body = nullptr;
   jmp_buf scheduler;
-  Work copies;           // asynchronous ones that are under way
+  Work copies;            // asynchronous ones that are under way
   uint64_t progress = 0;  // grows with everything that can let a thread go on
 };
 

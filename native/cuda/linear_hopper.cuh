@@ -1,0 +1,229 @@
+// Linear of bf16 weights on Hopper: x (rows, columns) and w in natural order of columns pass through a ring of tiles in
+// shared memory. A product of 16 columns is one exact sum cut once, of mma.sync as of wgmma, and slices are added in
+// order, so that the bits are those of linear_mma.cuh.
+#pragma once
+#include "cuda/hopper.cuh"
+#include "cuda/linear_args.cuh"
+
+namespace verdant::cuda {
+
+constexpr int kTileCols = 64;  // columns of a stage
+constexpr int kGroupThreads = 128;
+
+// What a launch multiplies: its tiles of x and of each segment of w.
+struct HopperArgs {
+  TensorMap x, w[kMaxSegments];
+  SegmentList list;
+  int64_t rows, groups;  // of x; of 32 columns
+};
+
+// kRows of x by kWeights of w, 64 columns.
+template <int kRows, int kWeights>
+struct HopperStage {
+  uint8_t x[kRows * kTileBytes], w[kWeights * kTileBytes];
+};
+
+// `full`: a stage has come; `empty`: all who read it are done.
+template <class Stage, int kStages>
+struct HopperShared {
+  Stage stages[kStages];
+  Barrier full[kStages], empty[kStages];
+};
+
+#if defined(VERDANT_HOPPER)
+
+// Where a thread is in the ring.
+template <int kStages>
+struct RingPlace {
+  int stage = 0, turn = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    turn ^= 1;
+  }
+};
+
+// Tile `number` of a launch: its segment, and its first rows of x and of w. Sixteen blocks of rows of x stand next to
+// each other before the next rows of w, so that what runs at a time reads few different tiles.
+struct HopperTile {
+  int segment;
+  int64_t row, weight;
+};
+template <int kRows, int kWeights>
+static __device__ __forceinline__ HopperTile hopper_tile(const HopperArgs& a, int64_t number) {
+  constexpr int64_t kSide = 16;
+  int segment = 0;
+  while (segment + 1 < a.list.count && number >= a.list.block_end[segment]) segment++;
+  if (segment > 0) number -= a.list.block_end[segment - 1];
+  const int64_t x_blocks = (a.rows + kRows - 1) / kRows;
+  const int64_t w_blocks = (a.list.segment[segment].rows + kWeights - 1) / kWeights;
+  const int64_t side = number / (kSide * w_blocks), first = side * kSide, left = x_blocks - first;
+  const int64_t wide = left < kSide ? left : kSide, rest = number - first * w_blocks;
+  return {segment, (first + rest % wide) * kRows, rest / wide * kWeights};
+}
+
+// Brings the stages of `groups` groups of columns from `begin` on. One thread.
+template <int kRows, int kWeights, int kStages>
+static __device__ __forceinline__ void bring_slice(const HopperArgs& a, const HopperTile& t, int64_t begin,
+                                                   int64_t groups,
+                                                   HopperShared<HopperStage<kRows, kWeights>, kStages>& m,
+                                                   RingPlace<kStages>& at) {
+  for (int64_t j = 0; j < groups; j += 2) {
+    barrier_wait(m.empty[at.stage], at.turn ^ 1);
+    Barrier& full = m.full[at.stage];
+    barrier_expect(full, (kRows + kWeights) * kTileBytes);
+    load_tile(a.x, full, m.stages[at.stage].x, t.row, (begin + j) * kGroup);
+    load_tile(a.w[t.segment], full, m.stages[at.stage].w, t.weight, (begin + j) * kGroup);
+    at.next();
+  }
+}
+
+// sums (+)= x w^T over the first kSteps times 16 columns of a stage, once it has come.
+template <int kRows, int kWeights, int kSteps>
+static __device__ __forceinline__ void multiply_stage(float (&sums)[kWeights / 2], int first_row, bool add,
+                                                      const HopperStage<kRows, kWeights>& stage, Barrier& full,
+                                                      int turn) {
+  barrier_wait(full, turn);
+  const uint64_t x = tile_operand(stage.x + first_row * kTileBytes), w = tile_operand(stage.w);
+  products_begin();
+#pragma unroll
+  for (int k = 0; k < kSteps; k++) multiply_tiles<kWeights>(sums, x + 2 * k, w + 2 * k, add || k > 0);
+  products_close();
+}
+
+// sums (64 rows from first_row on, kWeights) = x w^T over those groups, of a warpgroup.
+template <int kRows, int kWeights, int kStages>
+static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2], int first_row, int64_t groups,
+                                                      HopperShared<HopperStage<kRows, kWeights>, kStages>& m,
+                                                      RingPlace<kStages>& at) {
+  int before = -1;  // the stage that the open products of the step before read
+  for (int64_t j = 0; j + 1 < groups; j += 2) {
+    multiply_stage<kRows, kWeights, 4>(sums, first_row, j > 0, m.stages[at.stage], m.full[at.stage], at.turn);
+    products_wait<1>();
+    if (before >= 0 && warp_lane() == 0) barrier_arrive(m.empty[before]);
+    before = at.stage;
+    at.next();
+  }
+  products_wait<0>();
+  if (before >= 0 && warp_lane() == 0) barrier_arrive(m.empty[before]);
+  if (groups % 2 == 0) return;
+  multiply_stage<kRows, kWeights, 2>(sums, first_row, groups > 1, m.stages[at.stage], m.full[at.stage], at.turn);
+  products_wait<0>();
+  if (warp_lane() == 0) barrier_arrive(m.empty[at.stage]);
+  at.next();
+}
+
+// Row and column of sum i of a lane, within the 64 rows of its warpgroup.
+static __device__ __forceinline__ int sum_row(int i) { return warp_index() % 4 * 16 + warp_lane() / 4 + i / 2 % 2 * 8; }
+static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + warp_lane() % 4 * 2 + i % 2; }
+
+template <class Shared, int kStages>
+static __device__ __forceinline__ void make_ring(Shared& m, int readers) {
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; i++) {
+      barrier_init(m.full[i], 1);
+      barrier_init(m.empty[i], readers);
+    }
+    barriers_made();
+  }
+  __syncthreads();
+}
+
+#endif  // VERDANT_HOPPER
+
+constexpr int kWideRows = 128, kWideWeights = 192, kWideStages = 4, kWideThreads = 3 * kGroupThreads;
+using WideShared = HopperShared<HopperStage<kWideRows, kWideWeights>, kWideStages>;
+
+// Many tiles: blocks stay, and take one tile of 128 rows of x by 192 of w after the other. The first warpgroup brings
+// them, the others multiply 64 rows each.
+static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(const __grid_constant__ HopperArgs a) {
+#if defined(VERDANT_HOPPER)
+  VERDANT_DYNAMIC_SHARED_1024(shared);
+  WideShared& m = *reinterpret_cast<WideShared*>(shared);
+  const int64_t tiles = a.list.block_end[a.list.count - 1], cols = a.list.segment[0].cols, per = slice_groups(cols);
+  const int64_t slices = (a.groups + per - 1) / per;
+  const auto slice_size = [&](int64_t s) { return s + 1 < slices ? per : a.groups - s * per; };
+  RingPlace<kWideStages> at;
+  make_ring<WideShared, kWideStages>(m, 2 * kGroupThreads / kWarp);
+  if (threadIdx.x < kGroupThreads) {
+    fewer_registers<40>();
+    if (threadIdx.x != 0) return;
+    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a, tile);
+      for (int64_t s = 0; s < slices; s++) bring_slice(a, t, s * per, slice_size(s), m, at);
+    }
+    return;
+  }
+  more_registers<232>();
+  const int first_row = (static_cast<int>(threadIdx.x) / kGroupThreads - 1) * 64;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a, tile);
+    float sums[kWideWeights / 2] = {}, total[kWideWeights / 2];
+    for (int64_t s = 0; s < slices; s++) {
+      multiply_slice(sums, first_row, slice_size(s), m, at);
+#pragma unroll
+      for (int i = 0; i < kWideWeights / 2; i++) total[i] = s == 0 ? sums[i] : total[i] + sums[i];
+    }
+    const SegmentArgs& w = a.list.segment[t.segment];
+#pragma unroll
+    for (int i = 0; i < kWideWeights / 2; i++) {
+      const int64_t row = t.row + first_row + sum_row(i), column = t.weight + sum_column(i);
+      if (row >= a.rows || column >= w.rows) continue;
+      w.y[row * w.y_stride + column] = w.bias != nullptr ? total[i] + w.bias[column] : total[i];
+    }
+  }
+#endif
+}
+
+constexpr int kSplitRows = 64, kSplitWeights = 128, kSplitStages = 4, kSplitThreads = kGroupThreads + kWarp;
+constexpr int kSplitStride = kSplitWeights + 4;  // floats of a row of sums: no bank conflicts
+using SplitShared = HopperShared<HopperStage<kSplitRows, kSplitWeights>, kSplitStages>;
+static_assert(kSplitRows * kSplitStride * 4 <= static_cast<int>(sizeof(SplitShared::stages)));
+
+// Few tiles: the eight blocks of a cluster take a slice of the columns each of a tile of 64 rows of x by 128 of w, and
+// add them up from each other's shared memory. The last warp brings the tiles.
+static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(const __grid_constant__ HopperArgs a) {
+#if defined(VERDANT_HOPPER)
+  VERDANT_DYNAMIC_SHARED_1024(shared);
+  SplitShared& m = *reinterpret_cast<SplitShared*>(shared);
+  const HopperTile t = hopper_tile<kSplitRows, kSplitWeights>(a, blockIdx.x / kSlices);
+  const SegmentArgs& w = a.list.segment[t.segment];
+  const int slice = cluster_rank();
+  const int64_t per = slice_groups(w.cols), begin = slice * per, rest = a.groups - begin;
+  const int64_t groups = rest < 0 ? 0 : rest < per ? rest : per;
+  RingPlace<kSplitStages> at;
+  make_ring<SplitShared, kSplitStages>(m, kGroupThreads / kWarp);
+  auto* own = reinterpret_cast<float*>(m.stages);
+  if (threadIdx.x >= kGroupThreads) {
+    if (threadIdx.x == kGroupThreads) bring_slice(a, t, begin, groups, m, at);
+  } else {
+    float sums[kSplitWeights / 2];
+    multiply_slice(sums, 0, groups, m, at);
+    group_sync();  // all stages were read
+#pragma unroll
+    for (int i = 0; i < kSplitWeights / 2; i++) own[sum_row(i) * kSplitStride + sum_column(i)] = sums[i];
+  }
+  __syncwarp();
+  cluster_sync();
+  constexpr int kFours = kSplitWeights / 4, kOwnRows = kSplitRows / kSlices;
+  for (int i = static_cast<int>(threadIdx.x); i < kOwnRows * kFours; i += kSplitThreads) {
+    const int row = slice * kOwnRows + i / kFours, column = i % kFours * 4;
+    const auto* p = reinterpret_cast<const float4*>(own + row * kSplitStride + column);
+    float4 total = cluster_read(p, 0);
+    for (int s = 1; s < kSlices && s * per < a.groups; s++) {
+      const float4 v = cluster_read(p, s);
+      total = make_float4(total.x + v.x, total.y + v.y, total.z + v.z, total.w + v.w);
+    }
+    const float out[4] = {total.x, total.y, total.z, total.w};
+    if (t.row + row >= a.rows) continue;
+#pragma unroll
+    for (int c = 0; c < 4; c++) {
+      const int64_t to = t.weight + column + c;
+      if (to < w.rows) w.y[(t.row + row) * w.y_stride + to] = w.bias != nullptr ? out[c] + w.bias[to] : out[c];
+    }
+  }
+  cluster_sync();  // nobody leaves while its sums are read
+#endif
+}
+
+}  // namespace verdant::cuda
