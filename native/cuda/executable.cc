@@ -143,6 +143,8 @@ void CudaExecutable::bind(const std::vector<int64_t>& dims, const Sizes& sizes) 
     for (int32_t i = 0; i < call.out_count; i++) call.out[i] = view(node.outputs[i]);
     if (nodes_[n].op->workspace != nullptr) workspace = std::max(workspace, nodes_[n].op->workspace(call));
   }
+  for (const Fusion& f : fusions_)
+    if (f.workspace != nullptr) workspace = std::max(workspace, f.workspace(calls_of(f).data()));
   moved = workspace_.reserve(workspace) || moved;
   for (BoundNode& node : nodes_) node.call.workspace = workspace_.data();
   if (moved)
@@ -162,6 +164,12 @@ void CudaExecutable::upload(const Step& step, const Sizes& sizes) {
                           cudaMemcpyHostToDevice, stream_));
 }
 
+std::array<const OpCall*, kMaxFused> CudaExecutable::calls_of(const Fusion& f) const {
+  std::array<const OpCall*, kMaxFused> calls{};
+  for (int32_t i = 0; i < f.count; i++) calls[i] = &nodes_[f.first + i].call;
+  return calls;
+}
+
 void CudaExecutable::enqueue(const std::atomic<bool>& cancelled) {
   size_t fusion = 0;
   for (size_t n = 0; n < nodes_.size();) {
@@ -172,9 +180,7 @@ void CudaExecutable::enqueue(const std::atomic<bool>& cancelled) {
       continue;
     }
     const Fusion& f = fusions_[fusion++];
-    const OpCall* calls[kMaxFused];
-    for (int32_t i = 0; i < f.count; i++) calls[i] = &nodes_[n + i].call;
-    f.run(calls, gpu_);
+    f.run(calls_of(f).data(), gpu_);
     n += f.count;
   }
 }

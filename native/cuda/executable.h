@@ -1,5 +1,6 @@
 // A Program on a GPU: its nodes on one stream, captured as a graph where the same sizes come again.
 #pragma once
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -75,6 +76,7 @@ class CudaExecutable : public Executable {
   Sizes& sizes_of(const std::vector<int64_t>& dims);
   void bind(const std::vector<int64_t>& dims, const Sizes& sizes);
   void upload(const Step& step, const Sizes& sizes);
+  std::array<const OpCall*, kMaxFused> calls_of(const Fusion& f) const;
   void enqueue(const std::atomic<bool>& cancelled);
   void enqueue_profiled(const std::atomic<bool>& cancelled);
   void run_once(Sizes& sizes, const std::atomic<bool>& cancelled);

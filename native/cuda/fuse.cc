@@ -55,29 +55,97 @@ void gated_linear(const OpCall* const* c, const Gpu& gpu) {
   gated_rows(*c[0], linear_target(*c[1]), gpu);
   linear_of_rounded(*c[1], gpu);
 }
+
+// Both linears hold a rounded x in the workspace at the same time.
+int64_t first_bytes(const OpCall& linears) { return (linear_workspace(linears) + 255) / 256 * 256; }
+int64_t feed_forward_bytes(const OpCall& linears, const OpCall& down) {
+  return first_bytes(linears) + linear_workspace(down);
+}
+void feed_forward(const OpCall& linears, const OpCall& gated, const OpCall& down, const Gpu& gpu) {
+  OpCall second = down;
+  second.workspace += first_bytes(linears);
+  if (!linear_gated(linears, gated, linear_target(second), gpu)) {
+    linear_of_rounded(linears, gpu);
+    gated_rows(gated, linear_target(second), gpu);
+  }
+  linear_of_rounded(second, gpu);
+}
+template <bool kLayer>
+void norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
+  norm(*c[0], nullptr, linear_target(*c[1]), gpu, kLayer);
+  feed_forward(*c[1], *c[2], *c[3], gpu);
+}
+template <bool kLayer>
+void add_norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
+  norm(*c[1], c[0], linear_target(*c[2]), gpu, kLayer);
+  feed_forward(*c[2], *c[3], *c[4], gpu);
+}
+int64_t norm_feed_forward_bytes(const OpCall* const* c) { return feed_forward_bytes(*c[1], *c[3]); }
+int64_t add_norm_feed_forward_bytes(const OpCall* const* c) { return feed_forward_bytes(*c[2], *c[4]); }
+
 void rope_write(const OpCall* const* c, const Gpu& gpu) { rope_and_write(*c[0], *c[1], *c[2], gpu); }
+
+int32_t readers(const Program& program, int32_t value) {
+  int64_t count = 0;
+  for (const Node& node : program.nodes) count += std::count(node.inputs.begin(), node.inputs.end(), value);
+  for (const Output& o : program.outputs) count += o.value == value;
+  return static_cast<int32_t>(count);
+}
+
+// The nodes from n on, as far as there are some.
+class Nodes {
+ public:
+  Nodes(const Program& program, int32_t n) : program_(program), n_(n) {}
+  const Node* operator[](int32_t i) const {
+    return n_ + i < static_cast<int32_t>(program_.nodes.size()) ? &program_.nodes[n_ + i] : nullptr;
+  }
+  // Node i is a linear that reads what node i - 1 makes.
+  bool linear_at(int32_t i) const {
+    const Node *before = (*this)[i - 1], *node = (*this)[i];
+    return node != nullptr && node->op == "linear" && feeds(*before, *node);
+  }
+  // Nodes i .. i + 2 are two linears of one x, what gates them, which alone reads them, and a linear of that.
+  bool feed_forward_at(int32_t i) const {
+    const Node *linears = (*this)[i], *gated = (*this)[i + 1];
+    return linear_at(i) && linears->outputs.size() == 2 && gated != nullptr && gated->op == "gated" &&
+           gated->inputs == linears->outputs && readers(program_, linears->outputs[0]) == 1 &&
+           readers(program_, linears->outputs[1]) == 1 && linear_at(i + 2);
+  }
+
+ private:
+  const Program& program_;
+  const int32_t n_;
+};
+
+// A norm at node n or, after a residual sum, n + 1, and the linears behind it.
+Fusion norm_fusion(const Program& program, int32_t n) {
+  const Nodes nodes(program, n);
+  const bool add = sums_rows(program, *nodes[0]);
+  const Node* found = nodes[add];
+  if (found == nullptr || !norms_rows(program, *found) || (add && !feeds(*nodes[0], *found))) return {n, 0, nullptr};
+  const bool layer = found->op == "layer_norm";
+  if (add) {
+    if (nodes.feed_forward_at(2))
+      return {n, 5, layer ? add_norm_feed_forward<true> : add_norm_feed_forward<false>, add_norm_feed_forward_bytes};
+    if (nodes.linear_at(2)) return {n, 3, layer ? add_norm_linear<true> : add_norm_linear<false>};
+    return {n, 2, layer ? add_norm<true> : add_norm<false>};
+  }
+  if (nodes.feed_forward_at(1))
+    return {n, 4, layer ? norm_feed_forward<true> : norm_feed_forward<false>, norm_feed_forward_bytes};
+  if (nodes.linear_at(1)) return {n, 2, layer ? norm_linear<true> : norm_linear<false>};
+  return {n, 0, nullptr};
+}
 
 // What begins at node n; count 0: nothing.
 Fusion fusion_at(const Program& program, int32_t n) {
-  const auto& nodes = program.nodes;
-  const auto node = [&](int32_t i) -> const Node* {
-    return n + i < static_cast<int32_t>(nodes.size()) ? &nodes[n + i] : nullptr;
-  };
-  const Node &a = nodes[n], *b = node(1), *c = node(2);
-  if (b == nullptr) return {n, 0, nullptr};
-  const bool layer = (is_norm(a) ? a : *b).op == "layer_norm";
-  if (sums_rows(program, a) && norms_rows(program, *b) && feeds(a, *b)) {
-    if (c != nullptr && c->op == "linear" && feeds(*b, *c))
-      return {n, 3, layer ? add_norm_linear<true> : add_norm_linear<false>};
-    return {n, 2, layer ? add_norm<true> : add_norm<false>};
-  }
-  if (b->op == "linear" && feeds(a, *b)) {
-    if (norms_rows(program, a)) return {n, 2, layer ? norm_linear<true> : norm_linear<false>};
-    const bool rows = !a.inputs.empty() && program.values[a.inputs[0]].shape.size() == 2;
-    if (a.op == "activation" && rows) return {n, 2, activation_linear};
-    if (a.op == "gated" && rows) return {n, 2, gated_linear};
-  }
-  if (a.op == "rope" && b->op == "rope" && c != nullptr && c->op == "kv_write" && feeds(*b, *c) &&
+  const Fusion norm = norm_fusion(program, n);
+  if (norm.count > 0) return norm;
+  const Nodes nodes(program, n);
+  const Node &a = *nodes[0], *b = nodes[1], *c = nodes[2];
+  const bool rows = !a.inputs.empty() && program.values[a.inputs[0]].shape.size() == 2;
+  if (a.op == "activation" && rows && nodes.linear_at(1)) return {n, 2, activation_linear};
+  if (a.op == "gated" && rows && nodes.linear_at(1)) return {n, 2, gated_linear};
+  if (a.op == "rope" && b != nullptr && b->op == "rope" && c != nullptr && c->op == "kv_write" && feeds(*b, *c) &&
       b->attrs.at("head_dim") == c->attrs.at("head_dim") && program.values[c->inputs[2]].dtype != kU8)
     return {n, 3, rope_write};
   return {n, 0, nullptr};

@@ -11,9 +11,10 @@ namespace verdant::cuda {
 struct Fusion {
   int32_t first, count;
   void (*run)(const OpCall* const* calls, const Gpu& gpu);
+  int64_t (*workspace)(const OpCall* const* calls) = nullptr;  // where more is needed than each node needs
 };
 
-constexpr int32_t kMaxFused = 3;
+constexpr int32_t kMaxFused = 5;
 
 // In order, without overlaps.
 std::vector<Fusion> find_fusions(const Program& program);
@@ -26,6 +27,9 @@ void rms_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& rou
 void layer_norm_rows(const OpCall& call, const OpCall* add, const RoundTarget& round, const Gpu& gpu);
 void activation_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
 void gated_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
+// y = fn(gate) up of a call of linear with the outputs gate and up, rounded too; false, nothing done: it has no kernel
+// for these sizes and types.
+bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget& round, const Gpu& gpu);
 void linear_of_rounded(const OpCall& call, const Gpu& gpu);
 RoundTarget linear_target(const OpCall& call);
 // rope of q, rope of k, and the cache write of that k and of v.

@@ -135,14 +135,18 @@ static void segments_hopper(SegmentList s, const RowSource& source, const Rounde
          sizeof(WideShared), gpu, a);
 }
 
+// The rows in the form that a type wants.
+static RoundedRows rounded_rows(const RoundedForms& f, DType type, const uint8_t* workspace) {
+  const int64_t at = deal_of(type, f.hopper) == Deal::kEights ? f.eights : f.fours;
+  return {reinterpret_cast<const uint4*>(workspace + at), reinterpret_cast<const float*>(workspace + f.sums), f.groups};
+}
+
 // Segments of one type.
 static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& source, const SegmentList& s, DType type,
                          const RoundedForms& f, const uint8_t* workspace) {
   if (linear_compute(call.compute, type) == kComputeF32)
     return with_weight_type(type, [&]<DType kType>() { segments_f32<kType>(s, source, gpu); });
-  const int64_t at = deal_of(type, f.hopper) == Deal::kEights ? f.eights : f.fours;
-  const RoundedRows r = {reinterpret_cast<const uint4*>(workspace + at),
-                         reinterpret_cast<const float*>(workspace + f.sums), f.groups};
+  const RoundedRows r = rounded_rows(f, type, workspace);
   if (type == kBF16 && f.hopper) return segments_hopper(s, source, r, gpu);
   with_weight_type(type, [&]<DType kType>() {
     if constexpr (kType != kF32 && kType != kF16) segments_bf16<kType>(s, source, r, gpu);
@@ -182,23 +186,29 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   }
 }
 
-static const DeviceMatrix& matrix_of(const Tensor& t) { return *static_cast<const DeviceMatrix*>(t.data); }
+const DeviceMatrix& linear_matrix(const OpCall& call, int32_t p) {
+  return *static_cast<const DeviceMatrix*>(call.in[1 + 2 * p].data);
+}
 
 static RoundedForms linear_forms(const OpCall& call) {
   const DeviceMatrix* weights[3];
-  for (int32_t p = 0; p < call.out_count; p++) weights[p] = &matrix_of(call.in[1 + 2 * p]);
+  for (int32_t p = 0; p < call.out_count; p++) weights[p] = &linear_matrix(call, p);
   return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count, hopper_kernels());
 }
 
-static int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }
+int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }
+
+RoundedRows linear_rows(const OpCall& call, DType type) {
+  const RoundedForms f = linear_forms(call);
+  return rounded_rows(f, type, call.workspace);
+}
 
 RoundTarget linear_target(const OpCall& call) { return target_of(linear_forms(call), call.workspace); }
 
 static void linear_products(const OpCall& call, const Gpu& gpu, bool rounded) {
   Product products[3];
   for (int32_t p = 0; p < call.out_count; p++)
-    products[p] = {&matrix_of(call.in[1 + 2 * p]), float_input(call, 2 + 2 * p), float_output(call, p),
-                   call.out[p].dim[1]};
+    products[p] = {&linear_matrix(call, p), float_input(call, 2 + 2 * p), float_output(call, p), call.out[p].dim[1]};
   RowSource source{};
   source.x = float_input(call, 0);
   source.stride = call.in[0].dim[1];

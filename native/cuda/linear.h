@@ -23,6 +23,13 @@ struct RowSource {
   int64_t group_rows;   // conv1d: no block of threads has output rows of two groups of so many; 0: no groups
 };
 
+// x in bf16: (rows, groups, 4 lanes) of 8 numbers, as weights are dealt; and sums of 16 of them, (rows, groups, 2).
+struct RoundedRows {
+  const uint4* x;
+  const float* sums;
+  int64_t groups;
+};
+
 // Where rounded rows go, in the forms that the weights of a linear want (linear_mma.cuh): words of two bf16, or null;
 // and sums of 16 of them.
 struct RoundTarget {
@@ -48,6 +55,12 @@ int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const
 // All products of the same rows of x; `rounded`: x lies in the workspace in the forms that are wanted.
 void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const Product* products, int32_t count,
               uint8_t* workspace, bool rounded = false);
+
+// Of a call of `linear`: its matrix of output p; bytes of its workspace; where its rounded x lies for weights of a
+// type.
+const DeviceMatrix& linear_matrix(const OpCall& call, int32_t p);
+int64_t linear_workspace(const OpCall& call);
+RoundedRows linear_rows(const OpCall& call, DType type);
 
 // Whether the kernels of linear_hopper.cuh give the bits of the portable ones on the calling thread's GPU, for some
 // rows of many magnitudes.

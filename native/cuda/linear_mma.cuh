@@ -7,13 +7,6 @@
 
 namespace verdant::cuda {
 
-// x in bf16: (rows, groups, 4 lanes) of 8 numbers, as weights are dealt; and sums of 16 of them, (rows, groups, 2).
-struct RoundedRows {
-  const uint4* x;
-  const float* sums;
-  int64_t groups;
-};
-
 template <>
 struct Fragments<kBF16> {
   static constexpr Deal kDeal = Deal::kFours;
@@ -84,21 +77,23 @@ static __device__ __forceinline__ int64_t source_row(const RowSource& source, in
   return source.list ? source.list[i] : i;
 }
 
-// Few rows of x: 16 rows of w by 8 kTiles rows of x. Warps are slices, whose sums meet in shared memory.
-template <DType kType, int kTiles>
-static __global__ void __launch_bounds__(kLinearThreads)
-    linear_few_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
-  __shared__ float sums[kSlices][8 * kTiles][16];
-  int64_t block;
-  const SegmentArgs& s = own_segment(list, block);
-  const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
-  if (b.count <= 0) return;
+// Rows g and g + 8 of 16 rows of w.
+struct FewWeights {
+  const uint8_t *low, *high;
+};
+static __device__ __forceinline__ FewWeights few_weights(const SegmentArgs& s, int64_t begin, int64_t count) {
+  const auto row = [&](int64_t i) { return s.data + (begin + (i < count ? i : count - 1)) * s.row_bytes; };
+  const int g = warp_lane() / 4;
+  return {row(g), row(g + 8)};
+}
+
+// acc of each matrix, (16 rows of w, 8 kTiles rows of x), over the slice of columns of a warp. All matrices are of the
+// size of `s`; x_row(i): the row of x that is row i.
+template <DType kType, int kTiles, int kMatrices, class Rows>
+static __device__ __forceinline__ void few_slice(const SegmentArgs& s, const FewWeights (&w)[kMatrices],
+                                                 const RoundedRows& r, const Rows& x_row,
+                                                 float (&acc)[kMatrices][kTiles][4]) {
   const int warp = warp_index(), lane = warp_lane(), g = lane / 4, t = lane % 4;
-  const auto w_row = [&](int64_t i) {
-    return s.data + (b.w_begin + (i < b.w_count ? i : b.w_count - 1)) * s.row_bytes;
-  };
-  const auto x_row = [&](int64_t i) { return source_row(source, b.first + (i < b.count ? i : b.count - 1)); };
-  const uint8_t *low_row = w_row(g), *high_row = w_row(g + 8);
   const uint4* x[kTiles];
   const float *sum_even[kTiles], *sum_odd[kTiles];
 #pragma unroll
@@ -108,33 +103,72 @@ static __global__ void __launch_bounds__(kLinearThreads)
     sum_odd[n] = r.sums + x_row(8 * n + 2 * t + 1) * r.groups * 2;
   }
   const int64_t per = slice_groups(s.cols), end = (warp + 1) * per < r.groups ? (warp + 1) * per : r.groups;
-  float acc[kTiles][4] = {};
-#pragma unroll 4
+#pragma unroll 4 / kMatrices
   for (int64_t j = warp * per; j < end; j++) {
-    const uint4 low = load_codes<kType>(s, low_row, j, t), high = load_codes<kType>(s, high_row, j, t);
-    TileScales k{};
-    if constexpr (has_scales(kType)) {
-      k.low = Fragments<kType>::scale(low_row, s.blocks, j);
-      k.high = Fragments<kType>::scale(high_row, s.blocks, j);
+    uint4 low[kMatrices], high[kMatrices];
+    TileScales k[kMatrices] = {};
+#pragma unroll
+    for (int m = 0; m < kMatrices; m++) {
+      low[m] = load_codes<kType>(s, w[m].low, j, t);
+      high[m] = load_codes<kType>(s, w[m].high, j, t);
+      if constexpr (has_scales(kType)) {
+        k[m].low = Fragments<kType>::scale(w[m].low, s.blocks, j);
+        k[m].high = Fragments<kType>::scale(w[m].high, s.blocks, j);
+      }
     }
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {
-      if constexpr (Fragments<kType>::kMinima) {
-        k.sum[0] = *reinterpret_cast<const float2*>(sum_even[n] + 2 * j);
-        k.sum[1] = *reinterpret_cast<const float2*>(sum_odd[n] + 2 * j);
+      const uint4 own = x[n][4 * j];
+#pragma unroll
+      for (int m = 0; m < kMatrices; m++) {
+        if constexpr (Fragments<kType>::kMinima) {
+          k[m].sum[0] = *reinterpret_cast<const float2*>(sum_even[n] + 2 * j);
+          k[m].sum[1] = *reinterpret_cast<const float2*>(sum_odd[n] + 2 * j);
+        }
+        group_step<kType>(acc[m][n], low[m], high[m], own, k[m]);
       }
-      group_step<kType>(acc[n], low, high, x[n][4 * j], k);
     }
   }
+}
+
+// What the warps of a block found: (slice, row of x, row of w).
+template <int kTiles>
+using FewSums = float[kSlices][8 * kTiles][16];
+
+template <int kTiles>
+static __device__ __forceinline__ void store_sums(const float (&acc)[kTiles][4], FewSums<kTiles>& sums) {
+  const int g = warp_lane() / 4, t = warp_lane() % 4;
 #pragma unroll
   for (int n = 0; n < kTiles; n++)
-    for (int i = 0; i < 4; i++) sums[warp][8 * n + 2 * t + i % 2][g + i / 2 * 8] = acc[n][i];
+    for (int i = 0; i < 4; i++) sums[warp_index()][8 * n + 2 * t + i % 2][g + i / 2 * 8] = acc[n][i];
+}
+template <int kTiles>
+static __device__ __forceinline__ float sum_slices(const FewSums<kTiles>& sums, int row, int column, int64_t cols) {
+  const int64_t per = slice_groups(cols), groups = (cols + kGroup - 1) / kGroup;
+  float total = sums[0][row][column];
+  for (int w = 1; w < kSlices && w * per < groups; w++) total += sums[w][row][column];
+  return total;
+}
+
+// Few rows of x: 16 rows of w by 8 kTiles rows of x. Warps are slices, whose sums meet in shared memory.
+template <DType kType, int kTiles>
+static __global__ void __launch_bounds__(kLinearThreads)
+    linear_few_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
+  __shared__ FewSums<kTiles> sums;
+  int64_t block;
+  const SegmentArgs& s = own_segment(list, block);
+  const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
+  if (b.count <= 0) return;
+  const FewWeights w[1] = {few_weights(s, b.w_begin, b.w_count)};
+  float acc[1][kTiles][4] = {};
+  few_slice<kType, kTiles>(
+      s, w, r, [&](int64_t i) { return source_row(source, b.first + (i < b.count ? i : b.count - 1)); }, acc);
+  store_sums<kTiles>(acc[0], sums);
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < 16 * 8 * kTiles; i += kLinearThreads) {
     const int row = i / 16, column = i % 16;
     if (row >= b.count || column >= b.w_count) continue;
-    float total = sums[0][row][column];
-    for (int w = 1; w < kSlices && w * per < r.groups; w++) total += sums[w][row][column];
+    float total = sum_slices<kTiles>(sums, row, column, s.cols);
     if (s.bias != nullptr) total += s.bias[b.y_column + column];
     s.y[(b.first + row) * s.y_stride + b.y_column + column] = total;
   }
