@@ -2,8 +2,8 @@
 // shared memory. A product of 16 columns is one exact sum cut once, of mma.sync as of wgmma, and slices are added in
 // order, so that the bits are those of linear_mma.cuh.
 #pragma once
-#include "cuda/hopper.cuh"
 #include "cuda/linear_args.cuh"
+#include "cuda/wgmma.cuh"
 
 namespace verdant::cuda {
 
