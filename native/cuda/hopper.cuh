@@ -60,6 +60,12 @@ static __device__ __forceinline__ void barriers_made() {
   asm volatile("fence.proxy.async;" ::: "memory");
 #endif
 }
+// Before a barrier behind which products or copies meet what this thread stored to shared memory.
+static __device__ __forceinline__ void stores_before_products() {
+#if !defined(VERDANT_EMULATED)
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
 static __device__ __forceinline__ void barrier_arrive(Barrier& b) {
 #if defined(VERDANT_EMULATED)
   b.missing--;
@@ -104,6 +110,17 @@ static __device__ __forceinline__ void barrier_wait(Barrier& b, int parity) {
   }
 #endif
 }
+
+// Where a thread is in the ring.
+template <int kStages>
+struct RingPlace {
+  int stage = 0, turn = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    turn ^= 1;
+  }
+};
 
 // The tile at (row, column) on its way to `to`; its bytes count at `b`. One thread.
 static __device__ __forceinline__ void load_tile(const TensorMap& map, Barrier& b, void* to, int64_t row,

@@ -32,17 +32,6 @@ struct HopperShared {
 
 #if defined(VERDANT_HOPPER)
 
-// Where a thread is in the ring.
-template <int kStages>
-struct RingPlace {
-  int stage = 0, turn = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage < kStages) return;
-    stage = 0;
-    turn ^= 1;
-  }
-};
-
 // Tile `number` of a launch: its segment, and its first rows of x and of w. Sixteen blocks of rows of x stand next to
 // each other before the next rows of w, so that what runs at a time reads few different tiles.
 struct HopperTile {
@@ -112,10 +101,6 @@ static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2
   if (warp_lane() == 0) barrier_arrive(m.empty[at.stage]);
   at.next();
 }
-
-// Row and column of sum i of a lane, within the 64 rows of its warpgroup.
-static __device__ __forceinline__ int sum_row(int i) { return warp_index() % 4 * 16 + warp_lane() / 4 + i / 2 % 2 * 8; }
-static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + warp_lane() % 4 * 2 + i % 2; }
 
 template <class Shared, int kStages>
 static __device__ __forceinline__ void make_ring(Shared& m, int readers) {

@@ -32,6 +32,10 @@ static __device__ __forceinline__ void products_wait() {
 #endif
 }
 
+// Row and column of sum i of a lane, within the 64 rows of its warpgroup.
+static __device__ __forceinline__ int sum_row(int i) { return warp_index() % 4 * 16 + warp_lane() / 4 + i / 2 % 2 * 8; }
+static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + warp_lane() % 4 * 2 + i % 2; }
+
 #if defined(VERDANT_EMULATED)
 // Row r of an operand, 16 columns.
 static inline void operand_row(uint64_t operand, int r, emulator::Operand out[16]) {
@@ -115,8 +119,8 @@ static __device__ __forceinline__ void multiply_tiles(float (&d)[kCols / 2], uin
 #endif
 }
 
-// The same with a in registers: as a of `mma` (numbers.cuh), of the 16 rows of the warp. They stay as they are until the
-// product is done.
+// The same with a in registers: as a of `mma` (numbers.cuh), of the 16 rows of the warp. They stay as they are until
+// the product is done.
 template <int kCols>
 static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], const uint32_t (&a)[4], uint64_t b) {
 #if defined(VERDANT_EMULATED)
