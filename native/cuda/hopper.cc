@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/agree.h"
 #include "cuda/hopper.h"
-#include "cuda/linear.h"
 #include "cuda/memory.h"
 
 namespace verdant::cuda {
@@ -64,7 +64,7 @@ bool hopper_kernels() { return !asked_portable(); }
 static bool find_hopper_kernels(int device) {
   cudaDeviceProp p{};
   check(cudaGetDeviceProperties(&p, device));
-  return p.major == 9 && p.minor == 0 && hopper_agrees();
+  return p.major == 9 && p.minor == 0 && linear_agrees();
 }
 
 bool hopper_kernels() {

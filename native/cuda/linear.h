@@ -62,10 +62,6 @@ const DeviceMatrix& linear_matrix(const OpCall& call, int32_t p);
 int64_t linear_workspace(const OpCall& call);
 RoundedRows linear_rows(const OpCall& call, DType type);
 
-// Whether the kernels of linear_hopper.cuh give the bits of the portable ones on the calling thread's GPU, for some
-// rows of many magnitudes.
-bool hopper_agrees();
-
 // Rows per ExpertTile at most.
 constexpr int32_t kExpertTileRows = 32;
 

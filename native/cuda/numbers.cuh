@@ -84,13 +84,16 @@ static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint
   std::memcpy(emulator::lane_slot(lane), &own, sizeof own);
   emulator::warp_barrier(0xffffffffu);
   const auto at = [](unsigned l) { return reinterpret_cast<const Given*>(emulator::lane_slot(l)); };
-  const auto half = [](uint32_t pair, unsigned k) { return emulator::operand(k % 2 ? pair >> 16 : pair & 0xffff); };
-  emulator::Operand x[2][16], y[2][16];
-  for (unsigned i = 0; i < 2; i++)
-    for (unsigned k = 0; k < 16; k++) {
-      x[i][k] = half(at(4 * g + k % 8 / 2)->a[i + k / 8 * 2], k);
-      y[i][k] = half(at(4 * (2 * t + i) + k % 8 / 2)->b[k / 8], k);
-    }
+  emulator::Operands x[2], y[2];
+  uint16_t bits[16];
+  for (unsigned i = 0; i < 2; i++) {
+    for (unsigned k = 0; k < 16; k++)
+      bits[k] = static_cast<uint16_t>(at(4 * g + k % 8 / 2)->a[i + k / 8 * 2] >> k % 2 * 16);
+    x[i].set(bits);
+    for (unsigned k = 0; k < 16; k++)
+      bits[k] = static_cast<uint16_t>(at(4 * (2 * t + i) + k % 8 / 2)->b[k / 8] >> k % 2 * 16);
+    y[i].set(bits);
+  }
   for (unsigned i = 0; i < 4; i++) c[i] = emulator::fused_sum(x[i / 2], y[i % 2], c[i]);
   emulator::warp_barrier(0xffffffffu);
 #else

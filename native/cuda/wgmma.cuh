@@ -38,15 +38,29 @@ static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + war
 
 #if defined(VERDANT_EMULATED)
 // Row r of an operand, 16 columns.
-static inline void operand_row(uint64_t operand, int r, emulator::Operand out[16]) {
-  const auto start = static_cast<uint32_t>(operand & 0x3fff) << 4, eight = static_cast<uint32_t>(operand >> 32 & 0x3fff)
-                                                                           << 4;
-  for (int k = 0; k < 16; k++) {
+static inline emulator::Operands operand_row(uint64_t operand, int r) {
+  const auto start = static_cast<uint32_t>(operand & 0x3fff) << 4;
+  const auto eight = static_cast<uint32_t>(operand >> 32 & 0x3fff) << 4;
+  uint16_t bits[16];
+  for (int part = 0; part < 2; part++) {
     const uint32_t at =
-        start + static_cast<uint32_t>(r / 8) * eight + static_cast<uint32_t>(r % 8 * kTileBytes + 2 * k);
-    uint16_t bits;
-    std::memcpy(&bits, emulator::dynamic_shared() + (at ^ (at >> 7 & 7) << 4), 2);
-    out[k] = emulator::operand(bits);
+        start + static_cast<uint32_t>(r / 8) * eight + static_cast<uint32_t>(r % 8 * kTileBytes + 16 * part);
+    std::memcpy(bits + 8 * part, emulator::dynamic_shared() + (at ^ (at >> 7 & 7) << 4), 16);
+  }
+  emulator::Operands out;
+  out.set(bits);
+  return out;
+}
+// sums (16 rows of a warp, kCols) (+)= x (rows g and g + 8) times rows of operand b.
+template <int kCols>
+static inline void multiply_rows(float* sums, const emulator::Operands (&x)[2], uint64_t b, bool add) {
+  const int t = warp_lane() % 4;
+  for (int n = 0; n < kCols / 4; n++) {
+    const emulator::Operands y = operand_row(b, n / 2 * 8 + 2 * t + n % 2);
+    for (int h = 0; h < 2; h++) {
+      float& sum = sums[n / 2 * 4 + 2 * h + n % 2];
+      sum = emulator::fused_sum(x[h], y, add ? sum : 0.0f);
+    }
   }
 }
 #endif
@@ -65,17 +79,10 @@ template <int kCols>
 static __device__ __forceinline__ void multiply_tiles(float (&d)[kCols / 2], uint64_t a, uint64_t b, bool add) {
 #if defined(VERDANT_EMULATED)
   float* const sums = d;
-  const int warp = warp_index() % 4, g = warp_lane() / 4, t = warp_lane() % 4;
   emulator::multiply_later([=] {
-    emulator::Operand x[2][16], y[16];
-    for (int h = 0; h < 2; h++) operand_row(a, 16 * warp + g + 8 * h, x[h]);
-    for (int n = 0; n < kCols / 4; n++) {
-      operand_row(b, n / 2 * 8 + 2 * t + n % 2, y);
-      for (int h = 0; h < 2; h++) {
-        float& sum = sums[n / 2 * 4 + 2 * h + n % 2];
-        sum = emulator::fused_sum(x[h], y, add ? sum : 0.0f);
-      }
-    }
+    const int row = warp_index() % 4 * 16 + warp_lane() / 4;
+    const emulator::Operands x[2] = {operand_row(a, row), operand_row(a, row + 8)};
+    multiply_rows<kCols>(sums, x, b, add);
   });
 #else
   static_assert(kCols == 64 || kCols == 128 || kCols == 192);
@@ -125,26 +132,20 @@ template <int kCols>
 static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], const uint32_t (&a)[4], uint64_t b) {
 #if defined(VERDANT_EMULATED)
   float* const sums = d;
-  const unsigned lane = emulator::lane_id(), t = lane % 4;
+  const unsigned lane = emulator::lane_id();
   std::memcpy(emulator::lane_slot(lane), a, sizeof a);
   emulator::warp_barrier(0xffffffffu);
-  std::array<std::array<emulator::Operand, 16>, 2> x;
+  std::array<std::array<uint16_t, 16>, 2> rows;
   for (unsigned h = 0; h < 2; h++)
     for (unsigned k = 0; k < 16; k++) {
       const auto* given = reinterpret_cast<const uint32_t*>(emulator::lane_slot(lane / 4 * 4 + k % 8 / 2));
-      const uint32_t pair = given[h + k / 8 * 2];
-      x[h][k] = emulator::operand(k % 2 ? pair >> 16 : pair & 0xffff);
+      rows[h][k] = static_cast<uint16_t>(given[h + k / 8 * 2] >> k % 2 * 16);
     }
   emulator::warp_barrier(0xffffffffu);
   emulator::multiply_later([=] {
-    emulator::Operand y[16];
-    for (int n = 0; n < kCols / 4; n++) {
-      operand_row(b, n / 2 * 8 + 2 * static_cast<int>(t) + n % 2, y);
-      for (unsigned h = 0; h < 2; h++) {
-        float& sum = sums[n / 2 * 4 + 2 * static_cast<int>(h) + n % 2];
-        sum = emulator::fused_sum(x[h].data(), y, sum);
-      }
-    }
+    emulator::Operands x[2];
+    for (unsigned h = 0; h < 2; h++) x[h].set(rows[h].data());
+    multiply_rows<kCols>(sums, x, b, true);
   });
 #else
   static_assert(kCols == 72 || kCols == 136);

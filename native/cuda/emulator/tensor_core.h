@@ -6,22 +6,33 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__clang__) || !defined(__GNUC__)
+#define VERDANT_VECTORIZED
+#else
+#define VERDANT_VECTORIZED __attribute__((optimize("O3")))
+#endif
+
 namespace verdant::emulator {
 
-// A bf16 number: value and exponent, as the sum sees it.
-struct Operand {
-  float value;
-  int exponent;
-};
+// 16 bf16 numbers: values and exponents, as a sum sees them.
+struct Operands {
+  double value[16];
+  int32_t exponent[16];  // 128: not finite
+  int32_t most;
 
-static inline Operand operand(uint32_t bits) {
-  const uint32_t word = bits << 16;
-  const int exponent = static_cast<int>(bits >> 7 & 255);
-  Operand o;
-  std::memcpy(&o.value, &word, sizeof word);
-  o.exponent = (exponent == 0 ? 1 : exponent) - 127;
-  return o;
-}
+  void set(const uint16_t bits[16]) {
+    most = -126;
+    for (int k = 0; k < 16; k++) {
+      const uint32_t word = uint32_t{bits[k]} << 16;
+      float x;
+      std::memcpy(&x, &word, sizeof word);
+      value[k] = static_cast<double>(x);
+      const int32_t own = bits[k] >> 7 & 255;
+      exponent[k] = own > 0 ? own - 127 : -126;  // a zero's too
+      most = exponent[k] > most ? exponent[k] : most;
+    }
+  }
+};
 
 static inline double power_of_two(int exponent) {
   const uint64_t bits = static_cast<uint64_t>(exponent + 1023) << 52;
@@ -30,27 +41,31 @@ static inline double power_of_two(int exponent) {
   return x;
 }
 
-// c + sum a[k] b[k] of 16.
-static inline float fused_sum(const Operand* a, const Operand* b, float c) {
+static inline float cut_to_float(double x) {
+  const float near = static_cast<float>(x);
+  return std::isfinite(near) && std::fabs(static_cast<double>(near)) > std::fabs(x) ? std::nextafterf(near, 0.0f)
+                                                                                    : near;
+}
+
+// c + sum a[k] b[k].
+VERDANT_VECTORIZED static inline float fused_sum(const Operands& a, const Operands& b, float c) {
   uint32_t word;
   std::memcpy(&word, &c, sizeof word);
-  const int own = static_cast<int>(word >> 23 & 255);
-  int most = (own == 0 ? 1 : own) - 127;
-  double product[16], plain = static_cast<double>(c);
+  const int32_t own = static_cast<int32_t>(word >> 23 & 255) - 127;
+  if (a.most == 128 || b.most == 128 || own == 128) {
+    double plain = static_cast<double>(c);
+    for (int k = 0; k < 16; k++) plain += a.value[k] * b.value[k];
+    return static_cast<float>(plain);
+  }
+  int32_t most = own > -126 ? own : -126;
   for (int k = 0; k < 16; k++) {
-    product[k] = static_cast<double>(a[k].value) * static_cast<double>(b[k].value);
-    plain += product[k];
-    const int exponent = product[k] == 0.0 ? -126 : a[k].exponent + b[k].exponent;
+    const int32_t exponent = a.exponent[k] + b.exponent[k];
     most = exponent > most ? exponent : most;
   }
-  if (!std::isfinite(plain)) return static_cast<float>(plain);
   const double scale = power_of_two(25 - most);
-  int64_t sum = static_cast<int64_t>(static_cast<double>(c) * scale);
-  for (int k = 0; k < 16; k++) sum += static_cast<int64_t>(product[k] * scale);
-  const double exact = static_cast<double>(sum) * power_of_two(most - 25);
-  const float near = static_cast<float>(exact);
-  if (std::isinf(near)) return near;
-  return std::fabs(static_cast<double>(near)) > std::fabs(exact) ? std::nextafterf(near, 0.0f) : near;
+  double sum = static_cast<double>(static_cast<int32_t>(static_cast<double>(c) * scale));
+  for (int k = 0; k < 16; k++) sum += static_cast<double>(static_cast<int32_t>(a.value[k] * b.value[k] * scale));
+  return cut_to_float(sum * power_of_two(most - 25));
 }
 
 }  // namespace verdant::emulator
