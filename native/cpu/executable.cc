@@ -14,6 +14,7 @@
 #include "core/checks.h"
 #include "core/error.h"
 #include "core/shapes.h"
+#include "core/step.h"
 #include "ops/list.h"
 
 namespace verdant {
@@ -64,15 +65,10 @@ CpuExecutable::CpuExecutable(Program program, const KernelTable& kernels, int32_
       kernels_(kernels),
       threads_(threads),
       bound_(std::move(bound)),
+      input_index_(input_index(program_)),
+      output_index_(output_index(program_)),
       chains_(row_chains(program_, nodes_by_rows())),
       planner_(program_, held_until(program_, chains_)) {
-  input_index_.assign(program_.values.size(), -1);
-  output_index_.assign(program_.values.size(), -1);
-  int32_t inputs = 0;
-  for (size_t v = 0; v < program_.values.size(); v++)
-    if (program_.values[v].kind == ValueKind::input) input_index_[v] = inputs++;
-  for (size_t o = 0; o < program_.outputs.size(); o++)
-    output_index_[program_.outputs[o].value] = static_cast<int32_t>(o);
   resolve_nodes();
   node_ns_.assign(nodes_.size(), 0);
   node_calls_.assign(nodes_.size(), 0);
@@ -130,19 +126,6 @@ std::string CpuExecutable::compute_names(size_t n) const {
     if (names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
   }
   return names;
-}
-
-void CpuExecutable::allocate_outputs(Step& step) const {
-  step.outputs.resize(program_.outputs.size());
-  for (size_t o = 0; o < program_.outputs.size(); o++) {
-    Step::OutputBuffer& buffer = step.outputs[o];
-    buffer.bytes = element_count(program_.values[program_.outputs[o].value], step.dims) * 4;
-    const size_t total = static_cast<size_t>(buffer.bytes) * static_cast<size_t>(step.k);
-    buffer.data.reset(new (std::nothrow) uint8_t[std::max<size_t>(total, 1)]);
-    if (buffer.data == nullptr)
-      throw Error("ERR_OUT_OF_MEMORY",
-                  "output " + program_.outputs[o].name + " needs " + std::to_string(total) + " bytes");
-  }
 }
 
 void CpuExecutable::bind(Step& step, int32_t iteration) {
@@ -321,7 +304,7 @@ void CpuExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
     shaped_ = step.dims;
   }
   check_step(program_, input_index_, step);
-  allocate_outputs(step);
+  allocate_outputs(program_, step);
   step.status.clear();
   step.steps_done = 0;
   for (int32_t i = 0; i < step.k; i++) {

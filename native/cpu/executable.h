@@ -55,7 +55,6 @@ class CpuExecutable : public Executable {
   Compute resolve_compute(const Node& node) const;
   std::string compute_names(size_t n) const;
   std::vector<PanelSegment> segments_of(const Node& node) const;
-  void allocate_outputs(Step& step) const;
   void bind(Step& step, int32_t iteration);
   void plan_stages();
   bool run_stages(const std::atomic<bool>& cancelled);
@@ -73,8 +72,7 @@ class CpuExecutable : public Executable {
   const KernelTable kernels_;
   const int32_t threads_;
   const std::vector<BoundValue> bound_;
-  std::vector<int32_t> input_index_;   // value -> index among inputs, -1
-  std::vector<int32_t> output_index_;  // value -> index among outputs, -1
+  const std::vector<int32_t> input_index_, output_index_;  // by value, -1: none
   std::vector<BoundNode> nodes_;
 
   const std::vector<RowChain> chains_;

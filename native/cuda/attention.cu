@@ -4,23 +4,6 @@
 
 namespace verdant::cuda {
 
-// Inputs by place, as in kAttentionIn.
-enum AttentionInput {
-  kAttQ,
-  kAttK,
-  kAttV,
-  kAttStarts,
-  kAttTable,
-  kAttPositions,
-  kAttKeyStarts,
-  kAttBias,
-  kAttMask,
-  kAttSlopes,
-  kAttRelative,
-  kAttPlaces,
-  kAttPlaceBias
-};
-
 template <class T>
 static const T* attention_input(const OpCall& call, AttentionInput i) {
   return i < call.in_count ? static_cast<const T*>(call.in[i].data) : nullptr;

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <new>
 
 #include "core/checks.h"
 #include "core/error.h"
 #include "core/shapes.h"
+#include "core/step.h"
 #include "cuda/hopper.h"
 #include "cuda/list.h"
 #include "cuda/loop.h"
@@ -27,15 +27,10 @@ CudaExecutable::CudaExecutable(int32_t device, Program program, std::vector<Boun
     : device_(device),
       program_(std::move(program)),
       bound_(std::move(bound)),
+      input_index_(input_index(program_)),
+      output_index_(output_index(program_)),
       fusions_(find_fusions(program_)),
       planner_(program_, held_until(program_, fusions_)) {
-  input_index_.assign(program_.values.size(), -1);
-  output_index_.assign(program_.values.size(), -1);
-  int32_t inputs = 0;
-  for (size_t v = 0; v < program_.values.size(); v++)
-    if (program_.values[v].kind == ValueKind::input) input_index_[v] = inputs++;
-  for (size_t o = 0; o < program_.outputs.size(); o++)
-    output_index_[program_.outputs[o].value] = static_cast<int32_t>(o);
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device_));
   gpu_ = {properties.multiProcessorCount, static_cast<int64_t>(properties.sharedMemPerBlockOptin), stream_,
@@ -224,19 +219,6 @@ void CudaExecutable::run_once(Sizes& sizes, const std::atomic<bool>& cancelled) 
   check(cudaGraphLaunch(*sizes.graph, stream_));
 }
 
-void CudaExecutable::allocate_outputs(Step& step) const {
-  step.outputs.resize(program_.outputs.size());
-  for (size_t o = 0; o < program_.outputs.size(); o++) {
-    Step::OutputBuffer& buffer = step.outputs[o];
-    buffer.bytes = element_count(program_.values[program_.outputs[o].value], step.dims) * 4;
-    const size_t total = static_cast<size_t>(buffer.bytes) * static_cast<size_t>(step.k);
-    buffer.data.reset(new (std::nothrow) uint8_t[std::max<size_t>(total, 1)]);
-    if (buffer.data == nullptr)
-      throw Error("ERR_OUT_OF_MEMORY",
-                  "output " + program_.outputs[o].name + " needs " + std::to_string(total) + " bytes");
-  }
-}
-
 // The outputs of one step on their way to pinned memory.
 void CudaExecutable::collect(const Sizes& sizes, int32_t iteration) {
   if (sizes.output_bytes == 0) return;
@@ -292,7 +274,7 @@ void CudaExecutable::run(Step& step, const std::atomic<bool>& cancelled) {
   step.steps_done = 0;
   Sizes& sizes = sizes_of(step.dims);
   check_step(program_, input_index_, step);
-  allocate_outputs(step);
+  allocate_outputs(program_, step);
   bind(step.dims, sizes);
   collected_.reserve(std::max(sizes.output_bytes * step.k, kAlign));
   const int64_t samples = program_.has_loop ? step.outputs[output_index_[program_.loop.ids_output]].bytes / 4 : 0;

@@ -80,7 +80,6 @@ class CudaExecutable : public Executable {
   void enqueue(const std::atomic<bool>& cancelled);
   void enqueue_profiled(const std::atomic<bool>& cancelled);
   void run_once(Sizes& sizes, const std::atomic<bool>& cancelled);
-  void allocate_outputs(Step& step) const;
   void collect(const Sizes& sizes, int32_t iteration);
   void enqueue_advance(const Step& step, const Sizes& sizes, int32_t iteration);
   void read_status(Step& step) const;
@@ -89,7 +88,7 @@ class CudaExecutable : public Executable {
   const int32_t device_;
   const Program program_;
   const std::vector<BoundValue> bound_;
-  std::vector<int32_t> input_index_, output_index_;  // by value, -1: none
+  const std::vector<int32_t> input_index_, output_index_;  // by value, -1: none
   std::vector<BoundNode> nodes_;
   Stream stream_;
   Gpu gpu_{};

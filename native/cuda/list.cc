@@ -31,68 +31,49 @@ extern const CudaOp softmax_op;
 extern const CudaOp token_logprob_op;
 extern const CudaOp token_write_op;
 
-const CudaOp& cuda_op(int32_t id) {
-  static const CudaOp none{};
-  switch (id) {
-    case kOpActivation:
-      return activation_op;
-    case kOpAdd:
-      return add_op;
-    case kOpAttention:
-      return attention_op;
-    case kOpConcat:
-      return concat_op;
-    case kOpConv1d:
-      return conv1d_op;
-    case kOpCopyBlocks:
-      return copy_blocks_op;
-    case kOpEmbed:
-      return embed_op;
-    case kOpGated:
-      return gated_op;
-    case kOpGatherRows:
-      return gather_rows_op;
-    case kOpGroupNorm:
-      return group_norm_op;
-    case kOpKvWrite:
-      return kv_write_op;
-    case kOpLayerNorm:
-      return layer_norm_op;
-    case kOpLinear:
-      return linear_op;
-    case kOpLogMel:
-      return log_mel_op;
-    case kOpMatmul:
-      return matmul_op;
-    case kOpMoe:
-      return moe_op;
-    case kOpMul:
-      return mul_op;
-    case kOpPool:
-      return pool_op;
-    case kOpRmsNorm:
-      return rms_norm_op;
-    case kOpRope:
-      return rope_op;
-    case kOpRopeTable:
-      return rope_table_op;
-    case kOpSample:
-      return sample_op;
-    case kOpScale:
-      return scale_op;
-    case kOpSlice:
-      return slice_op;
-    case kOpSoftcap:
-      return softcap_op;
-    case kOpSoftmax:
-      return softmax_op;
-    case kOpTokenLogprob:
-      return token_logprob_op;
-    case kOpTokenWrite:
-      return token_write_op;
-    default:
-      return none;
+namespace {
+
+struct OpTable {
+  const CudaOp* op[kOpCount] = {};  // by op id
+  OpTable() {
+    op[kOpActivation] = &activation_op;
+    op[kOpAdd] = &add_op;
+    op[kOpAttention] = &attention_op;
+    op[kOpConcat] = &concat_op;
+    op[kOpConv1d] = &conv1d_op;
+    op[kOpCopyBlocks] = &copy_blocks_op;
+    op[kOpEmbed] = &embed_op;
+    op[kOpGated] = &gated_op;
+    op[kOpGatherRows] = &gather_rows_op;
+    op[kOpGroupNorm] = &group_norm_op;
+    op[kOpKvWrite] = &kv_write_op;
+    op[kOpLayerNorm] = &layer_norm_op;
+    op[kOpLinear] = &linear_op;
+    op[kOpLogMel] = &log_mel_op;
+    op[kOpMatmul] = &matmul_op;
+    op[kOpMoe] = &moe_op;
+    op[kOpMul] = &mul_op;
+    op[kOpPool] = &pool_op;
+    op[kOpRmsNorm] = &rms_norm_op;
+    op[kOpRope] = &rope_op;
+    op[kOpRopeTable] = &rope_table_op;
+    op[kOpSample] = &sample_op;
+    op[kOpScale] = &scale_op;
+    op[kOpSlice] = &slice_op;
+    op[kOpSoftcap] = &softcap_op;
+    op[kOpSoftmax] = &softmax_op;
+    op[kOpTokenLogprob] = &token_logprob_op;
+    op[kOpTokenWrite] = &token_write_op;
   }
+};
+
+}  // namespace
+
+const CudaOp& cuda_op(int32_t id) {
+  static const OpTable table;
+  static const CudaOp none{};
+  const CudaOp* op = id >= 0 && id < kOpCount ? table.op[id] : nullptr;
+  return op != nullptr ? *op : none;
 }
 
 }  // namespace verdant::cuda

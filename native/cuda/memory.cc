@@ -1,6 +1,5 @@
 #include "cuda/memory.h"
 
-#include <algorithm>
 #include <string>
 
 #include "core/error.h"
@@ -14,8 +13,7 @@ void check(cudaError_t error) {
   throw Error("ERR_DEVICE", std::string("CUDA: ") + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")");
 }
 
-DeviceBuffer::DeviceBuffer(int64_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
+uint8_t* DeviceMemory::take(int64_t bytes) {
   void* p = nullptr;
   const cudaError_t error = cudaMalloc(&p, static_cast<size_t>(bytes));
   if (error == cudaErrorMemoryAllocation) {
@@ -26,22 +24,10 @@ DeviceBuffer::DeviceBuffer(int64_t bytes) : bytes_(bytes) {
                                          std::to_string(free) + " of " + std::to_string(total) + " are free");
   }
   check(error);
-  data_ = static_cast<uint8_t*>(p);
+  return static_cast<uint8_t*>(p);
 }
 
-DeviceBuffer::~DeviceBuffer() {
-  if (data_ != nullptr) cudaFree(data_);
-}
-
-bool DeviceBuffer::reserve(int64_t bytes) {
-  if (bytes <= bytes_) return false;
-  *this = DeviceBuffer();  // the old memory goes first, so that both never exist at once
-  *this = DeviceBuffer(bytes);
-  return true;
-}
-
-PinnedBuffer::PinnedBuffer(int64_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
+uint8_t* PinnedMemory::take(int64_t bytes) {
   void* p = nullptr;
   const cudaError_t error = cudaMallocHost(&p, static_cast<size_t>(bytes));
   if (error == cudaErrorMemoryAllocation) {
@@ -49,19 +35,7 @@ PinnedBuffer::PinnedBuffer(int64_t bytes) : bytes_(bytes) {
     throw Error("ERR_OUT_OF_MEMORY", "cannot allocate " + std::to_string(bytes) + " bytes of pinned memory");
   }
   check(error);
-  data_ = static_cast<uint8_t*>(p);
-}
-
-PinnedBuffer::~PinnedBuffer() {
-  if (data_ != nullptr) cudaFreeHost(data_);
-}
-
-bool PinnedBuffer::reserve(int64_t bytes) {
-  if (bytes <= bytes_) return false;
-  const int64_t grown = std::max(bytes, 2 * bytes_);
-  *this = PinnedBuffer();
-  *this = PinnedBuffer(grown);
-  return true;
+  return static_cast<uint8_t*>(p);
 }
 
 Stream::Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }

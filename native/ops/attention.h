@@ -36,6 +36,23 @@ constexpr const char* kAttentionSources[] = {"cache", "rows", nullptr};
 constexpr const char* kAttentionIn[] = {"q",           "k",     "v",     "starts",  "table?",    "kv_positions?",
                                         "key_starts?", "bias?", "mask?", "slopes?", "relative?", "places?",
                                         "place_bias?", nullptr};
+// Their places in a call.
+enum AttentionInput {
+  kAttQ,
+  kAttK,
+  kAttV,
+  kAttStarts,
+  kAttTable,
+  kAttPositions,
+  kAttKeyStarts,
+  kAttBias,
+  kAttMask,
+  kAttSlopes,
+  kAttRelative,
+  kAttPlaces,
+  kAttPlaceBias
+};
+
 constexpr const char* kAttentionOut[] = {"y", "probs?", nullptr};
 constexpr AttrDef kAttentionFields[] = {{"source", kAttrChoice, offsetof(AttentionAttrs, source), kAttentionSources},
                                         {"heads", kAttrInt, offsetof(AttentionAttrs, heads), nullptr},

@@ -3,23 +3,6 @@
 
 namespace verdant::VERDANT_ISA {
 
-// Inputs by place, as in kAttentionIn.
-enum AttentionInput {
-  kAttQ,
-  kAttK,
-  kAttV,
-  kAttStarts,
-  kAttTable,
-  kAttPositions,
-  kAttKeyStarts,
-  kAttBias,
-  kAttMask,
-  kAttSlopes,
-  kAttRelative,
-  kAttPlaces,
-  kAttPlaceBias
-};
-
 static inline const void* attention_input(const OpCall& call, AttentionInput i) {
   return i < call.in_count ? call.in[i].data : nullptr;
 }
