@@ -1,6 +1,8 @@
 #include "cuda/attention_few.cuh"
 #include "cuda/attention_many.cuh"
 #include "cuda/attention_probs.cuh"
+#include "cuda/attention_tensor_few.cuh"
+#include "cuda/attention_tensor_many.cuh"
 
 namespace verdant::cuda {
 
@@ -18,6 +20,12 @@ static KvForm form_of(const OpCall& call) {
   if (!is_cached(call)) return KvForm::kRows;
   const DType type = call.in[kAttK].dtype;
   return type == kU8 ? KvForm::kQ8 : type == kBF16 ? KvForm::kBf16 : KvForm::kF32;
+}
+
+// Keys and values in bf16 are multiplied by tensor cores, as bf16.
+static bool on_tensor_cores(const OpCall& call) {
+  const int64_t head_dim = attrs_of(call).head_dim;
+  return form_of(call) == KvForm::kBf16 && head_dim % 4 == 0 && head_dim <= kMaxTensorCols;
 }
 
 static AttentionArgs args_of(const OpCall& call) {
@@ -64,7 +72,6 @@ static AttentionArgs args_of(const OpCall& call) {
   if (wants_probs(call)) {
     a.probs = static_cast<float*>(call.out[1].data);
     a.prob_cols = call.out[1].dim[2];
-    a.stats = reinterpret_cast<float*>(call.workspace);
   }
   return a;
 }
@@ -72,12 +79,15 @@ static AttentionArgs args_of(const OpCall& call) {
 constexpr int64_t kFewRows = 8;
 
 // Queries of a block where rows are few.
-static int few_queries(const AttentionAttrs& a) { return a.heads / a.kv_heads > 4 ? 8 : 4; }
+static int few_queries(const OpCall& call) {
+  if (on_tensor_cores(call)) return kTensorFew;
+  return attrs_of(call).heads / attrs_of(call).kv_heads > 4 ? 8 : 4;
+}
 
 // Short are sequences with the rows of a tile; with up to kFewRows where that is what sequences have here on average.
 static SplitArgs split_of(const OpCall& call) {
   const AttentionAttrs& attrs = attrs_of(call);
-  const int64_t group = attrs.heads / attrs.kv_heads, queries = few_queries(attrs), sequences = sequences_of(call);
+  const int64_t group = attrs.heads / attrs.kv_heads, queries = few_queries(call), sequences = sequences_of(call);
   const int64_t mean = sequences == 0 ? 0 : (call.in[kAttQ].dim[0] + sequences - 1) / sequences;
   SplitArgs s = {};
   s.size = group < queries ? queries / group : 1;
@@ -106,45 +116,78 @@ static int64_t stats_count(const OpCall& call) {
   return wants_probs(call) ? 2 * call.in[kAttQ].dim[0] * attrs_of(call).heads : 0;
 }
 
+// Sums of chunks, their states, stats.
 static int64_t attention_workspace(const OpCall& call) {
   return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
 }
 
 template <KvForm kForm>
-static void run_few(const OpCall& call, const AttentionArgs& a, SplitArgs s, const Gpu& gpu) {
-  const int queries = few_queries(attrs_of(call));
-  s.states = reinterpret_cast<float*>(call.workspace) + stats_count(call);
-  s.sums = s.states + 2 * results_of(call, s);
+static auto few_kernel(const OpCall& call) {
+  return few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>;
+}
+
+// kernel: on blocks of `threads`, with the queries of few_queries.
+template <class Kernel>
+static void run_few(Kernel kernel, int threads, bool log2, const OpCall& call, const AttentionArgs& a,
+                    const SplitArgs& s, const Gpu& gpu) {
   const int64_t blocks = a.sequences * (s.rows / s.size) * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
   const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
   const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits < chunks ? splits
                                                                        : chunks > 0    ? chunks
                                                                                        : 1));
-  launch(queries == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>, grid, kAttentionThreads, 0,
-         gpu, a, s);
-  launch(attention_merge_kernel, static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
+  launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s);
+  launch(log2 ? attention_merge_kernel<true> : attention_merge_kernel<false>,
+         static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
+}
+
+// Blocks that take tiles of up to `queries` queries through all their keys: rows of a tile, its parts, their number.
+struct ManyGrid {
+  int64_t size, parts;
+  unsigned blocks;
+};
+static ManyGrid many_grid(const AttentionArgs& a, int queries) {
+  const int64_t size = a.group < queries ? queries / a.group : 1;
+  const int64_t parts = (size * a.group + queries - 1) / queries;
+  return {size, parts, static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads)};
 }
 
 template <KvForm kForm>
 static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
-  const int64_t size = a.group < kManyQueries ? kManyQueries / a.group : 1;
-  const int64_t parts = (size * a.group + kManyQueries - 1) / kManyQueries;
-  launch(a.head_dim > 2 * kWarp ? attention_many_kernel<kForm, 4> : attention_many_kernel<kForm, 2>,
-         static_cast<unsigned>((a.rows / size + a.sequences) * parts * a.kv_heads), kManyThreads, sizeof(ManyShared),
-         gpu, a, size, parts, s.rows);
+  const ManyGrid grid = many_grid(a, kManyQueries);
+  launch(a.head_dim > 2 * kWarp ? attention_many_kernel<kForm, 4> : attention_many_kernel<kForm, 2>, grid.blocks,
+         kManyThreads, sizeof(ManyShared), gpu, a, grid.size, grid.parts, s.rows);
+}
+
+template <int kCols>
+static void run_tensor_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+  const ManyGrid grid = many_grid(a, kTensorQueries);
+  launch(tensor_many_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(TensorShared<kCols>), gpu, a, grid.size,
+         grid.parts, s.rows);
 }
 
 template <KvForm kForm>
 static void run_form(const OpCall& call, const Gpu& gpu) {
-  const AttentionArgs a = args_of(call);
-  const SplitArgs s = split_of(call);
+  AttentionArgs a = args_of(call);
+  SplitArgs s = split_of(call);
   if (a.rows == 0 || a.sequences == 0) return;
-  if (few_possible(call, s)) run_few<kForm>(call, a, s, gpu);
-  if (many_possible(call, s)) run_many<kForm>(a, s, gpu);
+  const int64_t results = results_of(call, s);
+  s.sums = reinterpret_cast<float*>(call.workspace);
+  s.states = s.sums + results * a.head_dim;
+  if (wants_probs(call)) a.stats = s.states + 2 * results;
+  const bool few = few_possible(call, s), many = many_possible(call, s), narrow = a.head_dim <= kMaxTensorCols / 2;
+  if (kForm == KvForm::kBf16 && on_tensor_cores(call)) {
+    if (few && narrow) run_few(tensor_few_kernel<64>, tensor_few_threads(64), true, call, a, s, gpu);
+    if (few && !narrow) run_few(tensor_few_kernel<128>, tensor_few_threads(128), true, call, a, s, gpu);
+    if (many && narrow) run_tensor_many<64>(a, s, gpu);
+    if (many && !narrow) run_tensor_many<128>(a, s, gpu);
+  } else {
+    if (few) run_few(few_kernel<kForm>(call), kAttentionThreads, false, call, a, s, gpu);
+    if (many) run_many<kForm>(a, s, gpu);
+  }
   if (a.probs == nullptr || a.prob_cols == 0) return;
   launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
-         0, gpu, a);
+         0, gpu, a, on_tensor_cores(call));
 }
 
 static void attention_run(const OpCall& call, const Gpu& gpu) {
@@ -160,7 +203,9 @@ static void attention_run(const OpCall& call, const Gpu& gpu) {
   }
 }
 
+static Compute attention_compute(const OpCall& call) { return on_tensor_cores(call) ? kComputeBF16 : kComputeF32; }
+
 extern const CudaOp attention_op;
-const CudaOp attention_op = {attention_run, attention_workspace};
+const CudaOp attention_op = {attention_run, attention_workspace, nullptr, attention_compute};
 
 }  // namespace verdant::cuda

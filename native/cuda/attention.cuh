@@ -160,6 +160,18 @@ static __device__ __forceinline__ float add_weighted(float p, float v, float sum
   return p < 0.0f ? sum : fmaf(p, v, sum);
 }
 
+constexpr float kLn2 = 0.69314718055994530942f;
+
+static __device__ __forceinline__ float power_of_two(float x) {
+#if defined(VERDANT_EMULATED)
+  return exp2f(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
 // (m, l) of a query; l = 0: no key seen yet. y = keep y + take o when a chunk is taken in.
 struct SoftmaxState {
   float m;
@@ -169,6 +181,8 @@ struct Factors {
   float keep;
   float take;
 };
+// kLog2: m is in units of log2.
+template <bool kLog2>
 static __device__ __forceinline__ Factors merge_chunk(SoftmaxState& s, float m, float l) {
   if (l == 0.0f) return {1.0f, 0.0f};
   if (s.l == 0.0f) {
@@ -176,7 +190,8 @@ static __device__ __forceinline__ Factors merge_chunk(SoftmaxState& s, float m, 
     return {0.0f, 1.0f};
   }
   const float top = fmaxf(s.m, m);
-  const Factors f = {expf(s.m - top), expf(m - top)};
+  const Factors f =
+      kLog2 ? Factors{power_of_two(s.m - top), power_of_two(m - top)} : Factors{expf(s.m - top), expf(m - top)};
   s = {top, fmaf(f.take, l, f.keep * s.l)};
   return f;
 }

@@ -201,7 +201,8 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
 
 constexpr int kMergeThreads = 128;
 
-// One block per row of a short sequence and head.
+// One block per row of a short sequence and head. kLog2: m of the chunks is in units of log2.
+template <bool kLog2>
 static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split) {
   const int64_t head = blockIdx.x % a.heads, slot = blockIdx.x / a.heads, seq = slot / split.rows;
   const int64_t begin = a.starts[seq] + slot % split.rows, end = a.starts[seq + 1];
@@ -214,13 +215,13 @@ static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split) 
     s = {};
     for (int64_t c = q.first / kKeyChunk; q.first < q.end && c * kKeyChunk < q.end; c++) {
       const int64_t at = result_index(a, split, seq, c, q);
-      const Factors f = merge_chunk(s, split.states[2 * at], split.states[2 * at + 1]);
+      const Factors f = merge_chunk<kLog2>(s, split.states[2 * at], split.states[2 * at + 1]);
       if (d < a.head_dim) sum = merge_value(sum, split.sums[at * a.head_dim + d], f);
     }
     if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = s.l == 0.0f ? 0.0f : sum / s.l;
   }
   if (threadIdx.x != 0 || a.stats == nullptr) return;
-  a.stats[2 * (q.row * a.heads + head)] = s.m;
+  a.stats[2 * (q.row * a.heads + head)] = kLog2 ? s.m * kLn2 : s.m;
   a.stats[2 * (q.row * a.heads + head) + 1] = s.l;
 }
 

@@ -325,7 +325,7 @@ static __global__ void __launch_bounds__(kManyThreads, 2)
     many_scores(a, t, chunk, m);
     SoftmaxState part = {};
     const SeenPages pages = many_weights(a, t, chunk, m, part);
-    const Factors f = merge_chunk(state, part.m, part.l);
+    const Factors f = merge_chunk<false>(state, part.m, part.l);
     for (int from = 0; from < a.head_dim; from += ValueTile<kCols>::kWidth) {
       float o[kWarpQueries][kCols] = {};
       many_values(a, t, chunk, from, pages, m, o);

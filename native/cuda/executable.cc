@@ -56,6 +56,8 @@ void CudaExecutable::resolve_nodes() {
     bound.call.in_count = static_cast<int32_t>(node.inputs.size());
     bound.call.out_count = static_cast<int32_t>(node.outputs.size());
     bound.call.compute = node.attrs.count("compute") != 0 ? resolve_compute(node, *bound.op) : kComputeF32;
+    for (int32_t i = 0; i < bound.call.in_count; i++)
+      if (node.inputs[i] >= 0) bound.call.in[i].dtype = program_.values[node.inputs[i]].dtype;
     nodes_.push_back(std::move(bound));
   }
   for (BoundNode& node : nodes_) node.call.attrs = node.attrs.data();
@@ -83,9 +85,12 @@ Compute CudaExecutable::resolve_compute(const Node& node, const CudaOp& op) cons
 }
 
 std::string CudaExecutable::compute_names(size_t n) const {
+  const BoundNode& node = nodes_[n];
+  if (node.op->used != nullptr) return kComputeNames[node.op->used(node.call)];
+  if (node.op->compute == nullptr) return "";
   std::string names;
   each_segment(program_.nodes[n], [&](const MatrixSegment& s) {
-    const std::string name = kComputeNames[nodes_[n].op->compute(nodes_[n].call.compute, s.type)];
+    const std::string name = kComputeNames[node.op->compute(node.call.compute, s.type)];
     if (names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
   });
   return names;
@@ -319,9 +324,8 @@ ExecutableInfo CudaExecutable::info() const {
   ExecutableInfo info;
   std::lock_guard lock(profile_mutex_);
   for (size_t n = 0; n < nodes_.size(); n++) {
-    const bool multiplies = program_.nodes[n].attrs.count("compute") != 0;
-    info.nodes.push_back({program_.nodes[n].name, program_.nodes[n].op, multiplies ? compute_names(n) : "", node_ns_[n],
-                          node_calls_[n]});
+    const Node& node = program_.nodes[n];
+    info.nodes.push_back({node.name, node.op, compute_names(n), node_ns_[n], node_calls_[n]});
   }
   info.arena_bytes = memory_;
   info.steps = steps_;

@@ -41,6 +41,8 @@ struct CudaOp {
   int64_t (*workspace)(const OpCall& call) = nullptr;  // bytes of call.workspace; null: none
   // Ops with `compute`: what is used where `wanted` was asked for of a type, kComputeCount: it cannot be.
   Compute (*compute)(Compute wanted, DType type) = nullptr;
+  // Other ops that multiply: what is used.
+  Compute (*used)(const OpCall& call) = nullptr;
 };
 
 }  // namespace verdant::cuda

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type WeightDType, weightDTypes } from '../../lib/graph/dtype.js';
-import { DeviceModel } from '../../lib/runtime/executable.js';
 import { checkOnTiers, checkThreads, expectNear, expectSameBits } from '../support/compare.js';
 import { quantTypes } from '../support/quants.js';
-import { buildProgram, type OpResult, runOp, runOps, testDevices } from '../support/run_op.js';
+import { type OpResult, opCompute, runOp, runOps, testDevices } from '../support/run_op.js';
 import { linearCase, linearData, linearTest, linearTests } from './linear.js';
 
 checkOnTiers('linear', linearTests);
@@ -64,13 +63,8 @@ describe.each(testDevices())('linear on %s', (device) => {
   });
 
   it('says how it multiplies: bf16 only where weights and tier have it, and never where f32 is asked for', async () => {
-    const compute = async (dtype: WeightDType, wanted: string): Promise<string> => {
-      const model = await DeviceModel.open(device);
-      const { program } = buildProgram([linearCase(linearData([dtype], 1, 256, 16), 1, wanted)]);
-      const found = (await model.compile(program)).profile().nodes[0]!.compute;
-      await model.dispose();
-      return found;
-    };
+    const compute = (dtype: WeightDType, wanted: string): Promise<string> =>
+      opCompute([linearCase(linearData([dtype], 1, 256, 16), 1, wanted)], device);
     const tierHasBf16 = await compute('bf16', 'bf16').then(
       () => true,
       () => false,

@@ -71,6 +71,16 @@ export function buildProgram(cases: readonly OpCase[]): { program: Program; inpu
   return { program: { name: 'test', dims: [], values, nodes, outputs }, inputs };
 }
 
+/** What a device multiplies in where it runs the last of these nodes; empty: the op has no choice. */
+export async function opCompute(cases: readonly OpCase[], device: string): Promise<string> {
+  const model = await DeviceModel.open(device);
+  try {
+    return (await model.compile(buildProgram(cases).program)).profile().nodes.at(-1)!.compute;
+  } finally {
+    await model.dispose();
+  }
+}
+
 /** Runs nodes one after another as one program on a device and returns the outputs of the last. */
 export async function runOps(cases: readonly OpCase[], device = 'cpu', threads = 2): Promise<Record<string, OpResult>> {
   const { program, inputs } = buildProgram(cases);

@@ -124,7 +124,7 @@ void add_attention_cases(std::vector<Case>& out) {
     for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra));
   }
   for (const char* type : {"f32", "bf16", "q8"}) {
-    for (const Shape& s : {small, grouped, wide, usual, Shape{4, 2, 64, 70, 0}}) {
+    for (const Shape& s : {small, grouped, wide, usual, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}}) {
       out.push_back(cache_case(s, type, {1, 1, 1, 1}, {1, 33, 300, 515}, false));
       out.push_back(cache_case(s, type, {5, 1, 33, 40}, {31, 64, 33, 600}, false));
     }

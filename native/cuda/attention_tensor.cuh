@@ -1,0 +1,155 @@
+// Attention over a bf16 cache on tensor cores. q and the weights are rounded to bf16, sums are f32. A row's bits,
+// whatever kernel and whatever neighbours:
+//   s      products of 16 columns, in order
+//   chunk  blocks of 64 keys in order: the reference r follows the largest score once that lies more than kSlack above
+//          it, p = 2^(s - r), o and l = sums of products of 16 keys in order, times 2^(old r - r) where r moved
+//   merge  chunks left to right
+// Scores are in units of log2. Keys that are not seen have p = 0; values outside of what a tile sees become zeros.
+#pragma once
+#include "cuda/attention.cuh"
+
+namespace verdant::cuda {
+
+constexpr int kBlockKeys = 64, kBlockPages = kBlockKeys / static_cast<int>(kPage);
+constexpr int kMaxTensorCols = 128;  // of a head
+constexpr float kSlack = 8.0f;
+constexpr float kLog2E = 1.44269504088896340736f;
+constexpr uint32_t kOnes = 0x3f803f80u;  // of bf16
+
+// Takes in the largest score of a block of keys; what the sums so far are multiplied by.
+static __device__ __forceinline__ float move_reference(float& reference, float top) {
+  if (!(top > reference + kSlack)) return 1.0f;
+  const float factor = power_of_two(reference - top);
+  reference = top;
+  return factor;
+}
+// 2^(scale s - reference); 0 where s = -inf.
+static __device__ __forceinline__ float tensor_weight(float s, float scale, float reference) {
+  return power_of_two(fmaf(s, scale, reference == -INFINITY ? 0.0f : -reference));
+}
+
+// Whether a score is scale * q k and nothing else, of keys within a range.
+static __host__ __device__ __forceinline__ bool plain_scores(const AttentionArgs& a) {
+  return a.softcap <= 0.0f && a.scale > 0.0f && a.mask == nullptr && a.bias == nullptr && a.slopes == nullptr &&
+         a.relative == nullptr && a.places == nullptr && a.place_bias == nullptr;
+}
+// What tensor_weight scales by: other scores than plain ones are whole before.
+static __device__ __forceinline__ float weight_scale(const AttentionArgs& a, bool plain) {
+  return plain ? a.scale * kLog2E : 1.0f;
+}
+__attribute__((noinline)) static __device__ float whole_score(const AttentionArgs& a, const Query& q, int64_t seq,
+                                                              int64_t key, float s) {
+  return finish_score(a, q, seq, key, s) * kLog2E;
+}
+
+static __device__ __forceinline__ float four_max(float x) {  // of lanes 4 g .. 4 g + 3
+  x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, 1));
+  return fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
+}
+
+// The words of keys 2 i (low half) and 2 i + 1 of which only some lie in range.
+static __device__ __forceinline__ uint32_t pair_in_range(uint32_t word, int64_t key, const KeyRange& r) {
+  return (key >= r.begin && key < r.end ? word & 0xffffu : 0u) |
+         (key + 1 >= r.begin && key + 1 < r.end ? word & 0xffff0000u : 0u);
+}
+
+// q of a lane for products of 16 columns from 16 step on, as `a` of mma: lane t has columns t, t + 4, t + 8, t + 12 of
+// them, so that its keys lie in rows next to each other. Zeros for queries that are not there.
+static __device__ __forceinline__ void query_fragment(const AttentionArgs& a, const Query* queries, int count, int step,
+                                                      uint32_t out[4]) {
+  const int g = warp_lane() / 4, d = 16 * step + warp_lane() % 4;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int n = g + 8 * h;
+    float x[4] = {};
+    if (n < count) {
+      const float* q = a.q + (queries[n].row * a.heads + queries[n].head) * a.head_dim;
+#pragma unroll
+      for (int i = 0; i < 4; i++) x[i] = d + 4 * i < a.head_dim ? q[d + 4 * i] : 0.0f;
+    }
+    out[h] = bf16_pair(x[0], x[1]);
+    out[2 + h] = bf16_pair(x[2], x[3]);
+  }
+}
+
+// s of 16 queries with a page of keys, += one step of 16 columns. k[i]: words 2 g and 2 g + 1 of the page's row of
+// column t + 4 i of the step, that is keys 2 g, 2 g + 16 and 2 g + 1, 2 g + 17. Lane t gets keys page_key(i, t).
+static __device__ __forceinline__ void multiply_page(float s[4][4], const uint32_t q[4], const uint2 k[4]) {
+  mma(s[0], q, __byte_perm(k[0].x, k[1].x, 0x5410), __byte_perm(k[2].x, k[3].x, 0x5410));
+  mma(s[1], q, __byte_perm(k[0].y, k[1].y, 0x5410), __byte_perm(k[2].y, k[3].y, 0x5410));
+  mma(s[2], q, __byte_perm(k[0].x, k[1].x, 0x7632), __byte_perm(k[2].x, k[3].x, 0x7632));
+  mma(s[3], q, __byte_perm(k[0].y, k[1].y, 0x7632), __byte_perm(k[2].y, k[3].y, 0x7632));
+}
+// The key of s[tile][i] within the page; i / 2: query g or g + 8.
+static __device__ __forceinline__ int page_key(int tile, int i) {
+  return tile / 2 * 16 + 4 * (warp_lane() % 4) + 2 * (i % 2) + tile % 2;
+}
+// Weights of keys 16 half .. 16 half + 15 of a page as `a` of mma: lane t has keys 4 t .. 4 t + 3 of them.
+static __device__ __forceinline__ void weight_fragment(const float p[4][4], int half, uint32_t out[4]) {
+  const float *even = p[2 * half], *odd = p[2 * half + 1];
+  out[0] = bf16_pair(even[0], odd[0]);
+  out[1] = bf16_pair(even[2], odd[2]);
+  out[2] = bf16_pair(even[1], odd[1]);
+  out[3] = bf16_pair(even[3], odd[3]);
+}
+// o (16 queries, 16 columns) += p v. low, high: words 2 g and 2 g + 1 of the 16 columns, of keys 4 t, 4 t + 1 and of
+// keys 4 t + 2, 4 t + 3. Lane t gets columns 4 t .. 4 t + 3, see columns_of.
+static __device__ __forceinline__ void multiply_columns(float o[2][4], const uint32_t p[4], const uint2& low,
+                                                        const uint2& high) {
+  mma(o[0], p, low.x, high.x);
+  mma(o[1], p, low.y, high.y);
+}
+// Columns 4 t .. 4 t + 3 of query g (h = 0) or g + 8.
+static __device__ __forceinline__ float4 columns_of(const float o[2][4], int h) {
+  return make_float4(o[0][2 * h], o[1][2 * h], o[0][2 * h + 1], o[1][2 * h + 1]);
+}
+
+// A page of one head.
+struct TensorPage {
+  const uint8_t* keys;
+  const uint8_t* values;
+  __device__ __forceinline__ TensorPage(const AttentionArgs& a, int64_t seq, int64_t kv_head, int64_t page) {
+    const int64_t block = a.table[seq * a.table_cols + page], head = a.layer_heads + kv_head;
+    keys = a.k + block * a.key_block + head * a.key_head;
+    values = a.v + block * a.value_block + head * a.value_head;
+  }
+};
+
+// Whether any of keys begin .. begin + count - 1 is in range; whether all are.
+static __device__ __forceinline__ bool some_in(const KeyRange& r, int64_t begin, int count) {
+  return begin < r.end && begin + count > r.begin;
+}
+static __device__ __forceinline__ bool all_in(const KeyRange& r, int64_t begin, int count) {
+  return begin >= r.begin && begin + count <= r.end;
+}
+
+// Scores of a page become whole ones where they are not plain; keys that a query does not see get -inf.
+static __device__ __forceinline__ void see_page(const AttentionArgs& a, bool plain, const Query* queries, int count,
+                                                int64_t seq, int64_t first_key, float s[4][4]) {
+  const int g = warp_lane() / 4;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const bool here = g + 8 * h < count;
+    const Query& q = queries[here ? g + 8 * h : 0];
+    const int64_t first = q.first, end = here ? q.end : 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      float& x = s[i / 2][2 * h + i % 2];
+      const int64_t key = first_key + page_key(i / 2, i % 2);
+      if (key < first || key >= end) {
+        x = -INFINITY;
+      } else if (!plain) {
+        x = whole_score(a, q, seq, key, x);
+      }
+    }
+  }
+}
+// The largest score of query g + 8 h with a page.
+static __device__ __forceinline__ float page_top(const float s[4][4], int h) {
+  float top = fmaxf(s[0][2 * h], s[0][2 * h + 1]);
+#pragma unroll
+  for (int tile = 1; tile < 4; tile++) top = fmaxf(top, fmaxf(s[tile][2 * h], s[tile][2 * h + 1]));
+  return top;
+}
+
+}  // namespace verdant::cuda

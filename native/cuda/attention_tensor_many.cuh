@@ -1,0 +1,222 @@
+// Attention of many queries over a bf16 cache: a block takes a tile of 64 queries, 16 a warp, through blocks of 64
+// keys. Keys and values of the next block are copied to shared memory while one is multiplied.
+#pragma once
+#include "cuda/attention_tensor.cuh"
+#include "cuda/copies.cuh"
+
+namespace verdant::cuda {
+
+constexpr int kTensorWarps = 4, kTensorThreads = kTensorWarps * kWarp, kTensorQueries = 16 * kTensorWarps;
+
+// Rows of keys (a column each) have their halves exchanged where bit 1 of the column is set, rows of values (a pair of
+// keys each) are four words longer: no bank conflicts.
+template <int kCols>
+struct TensorStage {
+  static constexpr int kKeyWords = static_cast<int>(kPage) / 2, kPairs = static_cast<int>(kPage) / 2;
+  static constexpr int kValueStride = kCols + 4;
+  uint32_t keys[kBlockPages][kCols * kKeyWords];
+  uint32_t values[kBlockPages][kPairs * kValueStride];
+};
+
+template <int kCols>
+struct TensorShared {
+  TensorStage<kCols> stages[2];
+  float y[kCols / 2][kTensorThreads];  // as o lies in registers
+  Query queries[kTensorQueries];
+};
+
+struct TensorTile {
+  int64_t seq, kv_head;
+  int count;      // of queries
+  KeyRange seen;  // by any
+};
+
+// Asks for the pages of block `block` that are seen. Columns past head_dim stay as they are.
+template <int kCols>
+static __device__ __forceinline__ void call_block(const AttentionArgs& a, const TensorTile& t, int64_t block,
+                                                  TensorStage<kCols>& stage) {
+  const int key_parts = 4 * a.head_dim, row_parts = a.head_dim / 4;
+  for (int page = 0; page < kBlockPages; page++) {
+    const int64_t number = block * kBlockPages + page;
+    if (!some_in(t.seen, number * kPage, kPage)) continue;
+    const TensorPage p(a, t.seq, t.kv_head, number);
+    for (int i = static_cast<int>(threadIdx.x); i < key_parts; i += kTensorThreads) {
+      const int d = i / 4;
+      copy_16(stage.keys[page] + 4 * (i ^ (d & 2)), p.keys + 16 * i);
+    }
+    for (int i = static_cast<int>(threadIdx.x); i < key_parts; i += kTensorThreads)
+      copy_16(stage.values[page] + i / row_parts * stage.kValueStride + 4 * (i % row_parts), p.values + 16 * i);
+  }
+  copies_close();
+}
+
+// Values of keys out of range become zeros.
+template <int kCols>
+static __device__ __forceinline__ void clear_unseen(const KeyRange& seen, int64_t block, TensorStage<kCols>& stage) {
+  constexpr int kStride = TensorStage<kCols>::kValueStride;
+  for (int i = static_cast<int>(threadIdx.x); i < kBlockKeys / 2 * kStride; i += kTensorThreads) {
+    const int pair = i / kStride;
+    uint32_t& word = stage.values[pair / stage.kPairs][pair % stage.kPairs * kStride + i % kStride];
+    word = pair_in_range(word, block * kBlockKeys + 2 * pair, seen);
+  }
+}
+
+// 16 queries of a warp on their way through the blocks of a chunk.
+template <int kCols>
+struct TensorWarp {
+  uint32_t q[kCols / 16][4];
+  float o[kCols / 16][2][4], l[4], reference[2];
+  SoftmaxState state[2];
+
+  __device__ __forceinline__ void begin_chunk() {
+    for (auto& columns : o)
+      for (auto& tile : columns)
+        for (float& x : tile) x = 0.0f;
+    for (float& x : l) x = 0.0f;
+    reference[0] = reference[1] = -INFINITY;
+  }
+
+  __device__ __forceinline__ void scores(const TensorStage<kCols>& stage, float s[kBlockPages][4][4]) const {
+    const int g = warp_lane() / 4, t = warp_lane() % 4, at = t * 16 + (2 * g ^ (t & 2) * 4);
+#pragma unroll
+    for (int page = 0; page < kBlockPages; page++)
+#pragma unroll
+      for (int step = 0; step < kCols / 16; step++) {
+        uint2 k[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          k[i] = *reinterpret_cast<const uint2*>(stage.keys[page] + (16 * step + 4 * i) * 16 + at);
+        multiply_page(s[page], q[step], k);
+      }
+  }
+
+  // Scores become weights; o and l follow where a reference moves.
+  __device__ __forceinline__ void weights(float s[kBlockPages][4][4], float scale) {
+    float f[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float top = page_top(s[0], h);
+      for (int page = 1; page < kBlockPages; page++) top = fmaxf(top, page_top(s[page], h));
+      f[h] = move_reference(reference[h], four_max(top) * scale);
+    }
+    if (__any_sync(kAllLanes, f[0] != 1.0f || f[1] != 1.0f)) {
+#pragma unroll
+      for (int i = 0; i < kCols / 2; i++) o[i / 8][i / 4 % 2][i % 4] *= f[i % 4 / 2];
+#pragma unroll
+      for (int i = 0; i < 4; i++) l[i] *= f[i / 2];
+    }
+#pragma unroll
+    for (int i = 0; i < kBlockPages * 16; i++) {
+      float& x = s[i / 16][i / 4 % 4][i % 4];
+      x = tensor_weight(x, scale, reference[i % 4 / 2]);
+    }
+  }
+
+  __device__ __forceinline__ void multiply_values(const TensorStage<kCols>& stage, const float p[kBlockPages][4][4]) {
+    constexpr int kStride = TensorStage<kCols>::kValueStride;
+    const int g = warp_lane() / 4, t = warp_lane() % 4;
+#pragma unroll
+    for (int i = 0; i < 2 * kBlockPages; i++) {
+      uint32_t x[4];
+      weight_fragment(p[i / 2], i % 2, x);
+      const uint32_t* v = stage.values[i / 2] + (i % 2 * 8 + 2 * t) * kStride + 2 * g;
+#pragma unroll
+      for (int n = 0; n < kCols / 16; n++)
+        multiply_columns(o[n], x, *reinterpret_cast<const uint2*>(v + 16 * n),
+                         *reinterpret_cast<const uint2*>(v + kStride + 16 * n));
+      mma(l, x, kOnes, kOnes);
+    }
+  }
+
+  // The chunk enters y.
+  __device__ __forceinline__ void end_chunk(float y[kCols / 2][kTensorThreads]) {
+    const Factors f[2] = {merge_chunk<true>(state[0], reference[0], l[0]),
+                          merge_chunk<true>(state[1], reference[1], l[2])};
+#pragma unroll
+    for (int i = 0; i < kCols / 2; i++) {
+      float& to = y[i][threadIdx.x];
+      to = merge_value(to, o[i / 8][i / 4 % 2][i % 4], f[i % 4 / 2]);
+    }
+  }
+};
+
+// One block: up to 64 queries of one kv head. Sequences of up to `few` rows are none of its business.
+template <int kCols>
+static __global__ void __launch_bounds__(kTensorThreads, 2)
+    tensor_many_kernel(const __grid_constant__ AttentionArgs a, int64_t size, int64_t parts, int64_t few) {
+  VERDANT_DYNAMIC_SHARED(shared);
+  TensorShared<kCols>& m = *reinterpret_cast<TensorShared<kCols>*>(shared);
+  const int64_t kv_head = blockIdx.x % a.kv_heads, number = gridDim.x / a.kv_heads - 1 - blockIdx.x / a.kv_heads;
+  const RowTile tile = row_tile(a, size, number / parts);
+  const int64_t first = number % parts * kTensorQueries, queries = (tile.end - tile.begin) * a.group - first;
+  if (queries <= 0 || a.starts[tile.seq + 1] - a.starts[tile.seq] <= few) return;
+  const int warp = warp_index(), lane = warp_lane();
+  TensorTile t = {tile.seq, kv_head, queries < kTensorQueries ? static_cast<int>(queries) : kTensorQueries, {}};
+  if (static_cast<int>(threadIdx.x) < t.count)
+    m.queries[threadIdx.x] = tile_query(a, tile, kv_head, first + threadIdx.x);
+  if (a.head_dim < kCols)  // columns past head_dim are zeros
+    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof m.stages / 4); i += kTensorThreads)
+      reinterpret_cast<uint32_t*>(m.stages)[i] = 0;
+  for (int i = 0; i < kCols / 2; i++) m.y[i][threadIdx.x] = 0.0f;
+  __syncthreads();
+  const int left = t.count - 16 * warp, own = left < 0 ? 0 : left < 16 ? left : 16;
+  const Query* const mine = m.queries + 16 * warp;
+  t.seen = seen_keys(m.queries, t.count);
+  const KeyRange any = seen_keys(mine, own);
+  KeyRange all = {0, INT32_MAX};  // what each of the 16 sees
+  for (int n = 0; n < own; n++) {
+    all.begin = mine[n].first > all.begin ? mine[n].first : all.begin;
+    all.end = mine[n].end < all.end ? mine[n].end : all.end;
+  }
+  const bool plain = plain_scores(a);
+  const float scale = weight_scale(a, plain);
+  TensorWarp<kCols> w = {};
+#pragma unroll
+  for (int step = 0; step < kCols / 16; step++) query_fragment(a, mine, own, step, w.q[step]);
+  const int64_t begin = t.seen.begin / kBlockKeys, end = (t.seen.end + kBlockKeys - 1) / kBlockKeys;
+  if (begin < end) call_block(a, t, begin, m.stages[begin % 2]);
+  w.begin_chunk();
+  for (int64_t block = begin; block < end; block++) {
+    TensorStage<kCols>& stage = m.stages[block % 2];
+    const int64_t first_key = block * kBlockKeys;
+    copies_wait();
+    __syncthreads();
+    if (block + 1 < end) call_block(a, t, block + 1, m.stages[(block + 1) % 2]);
+    if (!all_in(t.seen, first_key, kBlockKeys)) {
+      clear_unseen(t.seen, block, stage);
+      __syncthreads();
+    }
+    if (some_in(any, first_key, kBlockKeys)) {
+      float s[kBlockPages][4][4] = {};
+      w.scores(stage, s);
+      if (!plain || !all_in(all, first_key, kBlockKeys))
+        for (int page = 0; page < kBlockPages; page++)
+          see_page(a, plain, mine, own, t.seq, first_key + page * kPage, s[page]);
+      w.weights(s, scale);
+      w.multiply_values(stage, s);
+    }
+    if ((block + 1) % (kKeyChunk / kBlockKeys) != 0 && block + 1 < end) continue;
+    w.end_chunk(m.y);
+    w.begin_chunk();
+  }
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int n = lane / 4 + 8 * h;
+    if (n >= own) continue;
+    const int64_t at = mine[n].row * a.heads + mine[n].head;
+    const SoftmaxState& s = w.state[h];
+#pragma unroll
+    for (int i = 0; i < kCols / 16; i++) {
+      const int d = 16 * i + lane % 4 * 4;
+      if (d >= a.head_dim) continue;
+      float o[2][4];
+      for (int c = 0; c < 8; c++) o[c / 4][c % 4] = s.l == 0.0f ? 0.0f : m.y[8 * i + c][threadIdx.x] / s.l;
+      *reinterpret_cast<float4*>(a.y + at * a.head_dim + d) = columns_of(o, h);
+    }
+    if (lane % 4 != 0 || a.stats == nullptr) continue;
+    a.stats[2 * at] = s.m * kLn2;
+    a.stats[2 * at + 1] = s.l;
+  }
+}
+
+}  // namespace verdant::cuda
