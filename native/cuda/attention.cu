@@ -19,13 +19,8 @@ static bool wants_probs(const OpCall& call) { return call.out_count > 1 && call.
 static KvForm form_of(const OpCall& call) {
   if (!is_cached(call)) return KvForm::kRows;
   const DType type = call.in[kAttK].dtype;
-  return type == kU8 ? KvForm::kQ8 : type == kBF16 ? KvForm::kBf16 : KvForm::kF32;
-}
-
-// Keys and values in bf16 are multiplied by tensor cores, as bf16.
-static bool on_tensor_cores(const OpCall& call) {
-  const int64_t head_dim = attrs_of(call).head_dim;
-  return form_of(call) == KvForm::kBf16 && head_dim % 4 == 0 && head_dim <= kMaxTensorCols;
+  if (type != kBF16) return type == kU8 ? KvForm::kQ8 : KvForm::kF32;
+  return kv_in_tiles(type, attrs_of(call).head_dim) ? KvForm::kTiles : KvForm::kBf16;
 }
 
 static AttentionArgs args_of(const OpCall& call) {
@@ -80,7 +75,7 @@ constexpr int64_t kFewRows = 8;
 
 // Queries of a block where rows are few.
 static int few_queries(const OpCall& call) {
-  if (on_tensor_cores(call)) return kTensorFew;
+  if (form_of(call) == KvForm::kTiles) return kTensorFew;
   return attrs_of(call).heads / attrs_of(call).kv_heads > 4 ? 8 : 4;
 }
 
@@ -121,15 +116,10 @@ static int64_t attention_workspace(const OpCall& call) {
   return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
 }
 
-template <KvForm kForm>
-static auto few_kernel(const OpCall& call) {
-  return few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>;
-}
-
 // kernel: on blocks of `threads`, with the queries of few_queries.
 template <class Kernel>
-static void run_few(Kernel kernel, int threads, bool log2, const OpCall& call, const AttentionArgs& a,
-                    const SplitArgs& s, const Gpu& gpu) {
+static void run_few(Kernel kernel, int threads, const OpCall& call, const AttentionArgs& a, const SplitArgs& s,
+                    const Gpu& gpu) {
   const int64_t blocks = a.sequences * (s.rows / s.size) * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
   const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
   const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
@@ -137,7 +127,7 @@ static void run_few(Kernel kernel, int threads, bool log2, const OpCall& call, c
                                                                        : chunks > 0    ? chunks
                                                                                        : 1));
   launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s);
-  launch(log2 ? attention_merge_kernel<true> : attention_merge_kernel<false>,
+  launch(form_of(call) == KvForm::kTiles ? attention_merge_kernel<true> : attention_merge_kernel<false>,
          static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
 }
 
@@ -175,19 +165,22 @@ static void run_form(const OpCall& call, const Gpu& gpu) {
   s.sums = reinterpret_cast<float*>(call.workspace);
   s.states = s.sums + results * a.head_dim;
   if (wants_probs(call)) a.stats = s.states + 2 * results;
-  const bool few = few_possible(call, s), many = many_possible(call, s), narrow = a.head_dim <= kMaxTensorCols / 2;
-  if (kForm == KvForm::kBf16 && on_tensor_cores(call)) {
-    if (few && narrow) run_few(tensor_few_kernel<64>, tensor_few_threads(64), true, call, a, s, gpu);
-    if (few && !narrow) run_few(tensor_few_kernel<128>, tensor_few_threads(128), true, call, a, s, gpu);
-    if (many && narrow) run_tensor_many<64>(a, s, gpu);
-    if (many && !narrow) run_tensor_many<128>(a, s, gpu);
+  const bool few = few_possible(call, s), many = many_possible(call, s);
+  if constexpr (kForm == KvForm::kTiles) {
+    const bool narrow = a.head_dim <= kTileHead / 2;
+    if (few && narrow) run_few(tensor_few_kernel<kTileHead / 2>, tensor_few_threads(kTileHead / 2), call, a, s, gpu);
+    if (few && !narrow) run_few(tensor_few_kernel<kTileHead>, tensor_few_threads(kTileHead), call, a, s, gpu);
+    if (many && narrow) run_tensor_many<kTileHead / 2>(a, s, gpu);
+    if (many && !narrow) run_tensor_many<kTileHead>(a, s, gpu);
   } else {
-    if (few) run_few(few_kernel<kForm>(call), kAttentionThreads, false, call, a, s, gpu);
+    if (few)
+      run_few(few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>,
+              kAttentionThreads, call, a, s, gpu);
     if (many) run_many<kForm>(a, s, gpu);
   }
   if (a.probs == nullptr || a.prob_cols == 0) return;
   launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
-         0, gpu, a, on_tensor_cores(call));
+         0, gpu, a);
 }
 
 static void attention_run(const OpCall& call, const Gpu& gpu) {
@@ -198,12 +191,16 @@ static void attention_run(const OpCall& call, const Gpu& gpu) {
       return run_form<KvForm::kF32>(call, gpu);
     case KvForm::kBf16:
       return run_form<KvForm::kBf16>(call, gpu);
+    case KvForm::kTiles:
+      return run_form<KvForm::kTiles>(call, gpu);
     case KvForm::kQ8:
       return run_form<KvForm::kQ8>(call, gpu);
   }
 }
 
-static Compute attention_compute(const OpCall& call) { return on_tensor_cores(call) ? kComputeBF16 : kComputeF32; }
+static Compute attention_compute(const OpCall& call) {
+  return form_of(call) == KvForm::kTiles ? kComputeBF16 : kComputeF32;
+}
 
 extern const CudaOp attention_op;
 const CudaOp attention_op = {attention_run, attention_workspace, nullptr, attention_compute};

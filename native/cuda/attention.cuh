@@ -17,7 +17,8 @@ constexpr int kValueCols = 128;  // columns of values that are summed at once
 static_assert(kPage == kWarp && kKvScaleCols == kWarp);
 
 // Where keys and values lie.
-enum class KvForm { kRows, kF32, kBf16, kQ8 };
+// kTiles: the bf16 pages of kv_cache.cuh.
+enum class KvForm { kRows, kF32, kBf16, kTiles, kQ8 };
 
 struct AttentionArgs {
   const float* q;
@@ -227,8 +228,8 @@ struct KvPage {
     }
   }
 
-  using Raw =
-      std::conditional_t<kForm == KvForm::kBf16, uint16_t, std::conditional_t<kForm == KvForm::kQ8, int8_t, float>>;
+  using Raw = std::conditional_t<kForm == KvForm::kBf16 || kForm == KvForm::kTiles, uint16_t,
+                                 std::conditional_t<kForm == KvForm::kQ8, int8_t, float>>;
 
   // Column d of key `slot` as it is stored.
   __device__ __forceinline__ Raw raw_key(int slot, int d) const {
@@ -236,10 +237,11 @@ struct KvPage {
       return reinterpret_cast<const float*>(keys)[(slot < last ? slot : last) * stride + d];
     if constexpr (kForm == KvForm::kBf16)
       return reinterpret_cast<const uint16_t*>(keys)[d * kPage + 2 * (slot % 16) + slot / 16];
+    if constexpr (kForm == KvForm::kTiles) return reinterpret_cast<const uint16_t*>(keys)[slot * head_dim + d];
     return reinterpret_cast<const Raw*>(keys)[d * kPage + slot];
   }
   static __device__ __forceinline__ float decode(Raw x) {
-    if constexpr (kForm == KvForm::kBf16) {
+    if constexpr (sizeof(Raw) == 2) {
       return bf16_value(x);
     } else {
       return static_cast<float>(x);

@@ -5,9 +5,8 @@
 namespace verdant::cuda {
 
 // One block per row and kv head, a thread per key and query head in turn: p = exp(s - m) / l, zero where unseen.
-// rounded: q was rounded to bf16.
 template <KvForm kForm>
-static __global__ void attention_probs_kernel(AttentionArgs a, bool rounded) {
+static __global__ void attention_probs_kernel(AttentionArgs a) {
   const int64_t kv_head = blockIdx.x % a.kv_heads;
   RowTile tile = row_tile(a, 1, blockIdx.x / a.kv_heads);
   if (tile.begin >= tile.end) return;
@@ -22,7 +21,8 @@ static __global__ void attention_probs_kernel(AttentionArgs a, bool rounded) {
       const int slot = static_cast<int>(key % kPage);
       float s = 0.0f, part = 0.0f;
       for (int d = 0; d < a.head_dim; d++) {
-        part = fmaf(rounded ? bf16_value(bf16_pair(x[d], 0.0f)) : x[d], page.decode(page.raw_key(slot, d)), part);
+        const float q_d = kForm == KvForm::kTiles ? bf16_value(bf16_pair(x[d], 0.0f)) : x[d];
+        part = fmaf(q_d, page.decode(page.raw_key(slot, d)), part);
         if (kForm != KvForm::kQ8 || (d % kKvScaleCols != kKvScaleCols - 1 && d != a.head_dim - 1)) continue;
         const float scale = page.key_scale(slot, d / kKvScaleCols);
         s = d < kKvScaleCols ? part * scale : fmaf(part, scale, s);

@@ -1,5 +1,5 @@
-// Attention over a bf16 cache on tensor cores. q and the weights are rounded to bf16, sums are f32. A row's bits,
-// whatever kernel and whatever neighbours:
+// Attention over a cache of KvForm::kTiles on tensor cores. q and the weights are rounded to bf16, sums are f32. A
+// row's bits, whatever kernel and whatever neighbours:
 //   s      products of 16 columns, in order
 //   chunk  blocks of 64 keys in order: the reference r follows the largest score once that lies more than kSlack above
 //          it, p = 2^(s - r), o and l = sums of products of 16 keys in order, times 2^(old r - r) where r moved
@@ -7,11 +7,11 @@
 // Scores are in units of log2. Keys that are not seen have p = 0; values outside of what a tile sees become zeros.
 #pragma once
 #include "cuda/attention.cuh"
+#include "cuda/kv_cache.cuh"
 
 namespace verdant::cuda {
 
 constexpr int kBlockKeys = 64, kBlockPages = kBlockKeys / static_cast<int>(kPage);
-constexpr int kMaxTensorCols = 128;  // of a head
 constexpr float kSlack = 8.0f;
 constexpr float kLog2E = 1.44269504088896340736f;
 constexpr uint32_t kOnes = 0x3f803f80u;  // of bf16
@@ -47,61 +47,57 @@ static __device__ __forceinline__ float four_max(float x) {  // of lanes 4 g .. 
   return fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
 }
 
-// The words of keys 2 i (low half) and 2 i + 1 of which only some lie in range.
+// The word of keys `key` (low half) and key + 1, of which only some lie in range.
 static __device__ __forceinline__ uint32_t pair_in_range(uint32_t word, int64_t key, const KeyRange& r) {
   return (key >= r.begin && key < r.end ? word & 0xffffu : 0u) |
          (key + 1 >= r.begin && key + 1 < r.end ? word & 0xffff0000u : 0u);
 }
 
-// q of a lane for products of 16 columns from 16 step on, as `a` of mma: lane t has columns t, t + 4, t + 8, t + 12 of
-// them, so that its keys lie in rows next to each other. Zeros for queries that are not there.
+// Which of 16 things column c of tile `tile` of two stands for, so that lane t, which holds columns 2 t and 2 t + 1 of
+// each, has 4 t .. 4 t + 3 of them.
+static __device__ __forceinline__ int dealt(int c, int tile) { return c / 2 * 4 + 2 * tile + c % 2; }
+
+// q of a lane for the products of columns 16 step .. 16 step + 15, as `a` of mma: lane t has columns 4 t .. 4 t + 3 of
+// them. Zeros for queries and columns that are not there.
 static __device__ __forceinline__ void query_fragment(const AttentionArgs& a, const Query* queries, int count, int step,
                                                       uint32_t out[4]) {
-  const int g = warp_lane() / 4, d = 16 * step + warp_lane() % 4;
+  const int d = 16 * step + warp_lane() % 4 * 4;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
-    const int n = g + 8 * h;
-    float x[4] = {};
-    if (n < count) {
-      const float* q = a.q + (queries[n].row * a.heads + queries[n].head) * a.head_dim;
-#pragma unroll
-      for (int i = 0; i < 4; i++) x[i] = d + 4 * i < a.head_dim ? q[d + 4 * i] : 0.0f;
-    }
-    out[h] = bf16_pair(x[0], x[1]);
-    out[2 + h] = bf16_pair(x[2], x[3]);
+    const int n = warp_lane() / 4 + 8 * h;
+    float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (n < count && d < a.head_dim)
+      x = *reinterpret_cast<const float4*>(a.q + (queries[n].row * a.heads + queries[n].head) * a.head_dim + d);
+    out[h] = bf16_pair(x.x, x.y);
+    out[2 + h] = bf16_pair(x.z, x.w);
   }
 }
 
-// s of 16 queries with a page of keys, += one step of 16 columns. k[i]: words 2 g and 2 g + 1 of the page's row of
-// column t + 4 i of the step, that is keys 2 g, 2 g + 16 and 2 g + 1, 2 g + 17. Lane t gets keys page_key(i, t).
+// s of 16 queries with a page of keys, += one step of 16 columns. k[tile]: columns 4 t .. 4 t + 3 of the step of key
+// tile_key(tile).
 static __device__ __forceinline__ void multiply_page(float s[4][4], const uint32_t q[4], const uint2 k[4]) {
-  mma(s[0], q, __byte_perm(k[0].x, k[1].x, 0x5410), __byte_perm(k[2].x, k[3].x, 0x5410));
-  mma(s[1], q, __byte_perm(k[0].y, k[1].y, 0x5410), __byte_perm(k[2].y, k[3].y, 0x5410));
-  mma(s[2], q, __byte_perm(k[0].x, k[1].x, 0x7632), __byte_perm(k[2].x, k[3].x, 0x7632));
-  mma(s[3], q, __byte_perm(k[0].y, k[1].y, 0x7632), __byte_perm(k[2].y, k[3].y, 0x7632));
+#pragma unroll
+  for (int tile = 0; tile < 4; tile++) mma(s[tile], q, k[tile].x, k[tile].y);
 }
+static __device__ __forceinline__ int tile_key(int tile) { return tile / 2 * 16 + dealt(warp_lane() / 4, tile % 2); }
 // The key of s[tile][i] within the page; i / 2: query g or g + 8.
 static __device__ __forceinline__ int page_key(int tile, int i) {
-  return tile / 2 * 16 + 4 * (warp_lane() % 4) + 2 * (i % 2) + tile % 2;
+  return tile / 2 * 16 + dealt(warp_lane() % 4 * 2 + i % 2, tile % 2);
 }
 // Weights of keys 16 half .. 16 half + 15 of a page as `a` of mma: lane t has keys 4 t .. 4 t + 3 of them.
 static __device__ __forceinline__ void weight_fragment(const float p[4][4], int half, uint32_t out[4]) {
-  const float *even = p[2 * half], *odd = p[2 * half + 1];
-  out[0] = bf16_pair(even[0], odd[0]);
-  out[1] = bf16_pair(even[2], odd[2]);
-  out[2] = bf16_pair(even[1], odd[1]);
-  out[3] = bf16_pair(even[3], odd[3]);
+#pragma unroll
+  for (int i = 0; i < 4; i++) out[i] = bf16_pair(p[2 * half + i / 2][i % 2 * 2], p[2 * half + i / 2][i % 2 * 2 + 1]);
 }
-// o (16 queries, 16 columns) += p v. low, high: words 2 g and 2 g + 1 of the 16 columns, of keys 4 t, 4 t + 1 and of
-// keys 4 t + 2, 4 t + 3. Lane t gets columns 4 t .. 4 t + 3, see columns_of.
-static __device__ __forceinline__ void multiply_columns(float o[2][4], const uint32_t p[4], const uint2& low,
-                                                        const uint2& high) {
-  mma(o[0], p, low.x, high.x);
-  mma(o[1], p, low.y, high.y);
+// o (16 queries, 16 columns) += p v. v[tile]: keys 4 t .. 4 t + 3 of column dealt(g, tile). Lane t gets columns
+// 4 t .. 4 t + 3, see columns_of.
+static __device__ __forceinline__ void multiply_columns(float o[2][4], const uint32_t p[4], const uint2 v[2]) {
+#pragma unroll
+  for (int tile = 0; tile < 2; tile++) mma(o[tile], p, v[tile].x, v[tile].y);
 }
 // Columns 4 t .. 4 t + 3 of query g (h = 0) or g + 8.
 static __device__ __forceinline__ float4 columns_of(const float o[2][4], int h) {
-  return make_float4(o[0][2 * h], o[1][2 * h], o[0][2 * h + 1], o[1][2 * h + 1]);
+  return make_float4(o[0][2 * h], o[0][2 * h + 1], o[1][2 * h], o[1][2 * h + 1]);
 }
 
 // A page of one head.

@@ -1,4 +1,4 @@
-// Attention of few queries over a bf16 cache: blocks share out the chunks of a tile of up to 16 queries. Warps take
+// Attention of few queries on tensor cores: blocks share out the chunks of a tile of up to 16 queries. Warps take
 // pages of keys first, then 16 columns of the values each.
 #pragma once
 #include "cuda/attention_few.cuh"
@@ -13,8 +13,8 @@ constexpr int kChunkBlocks = static_cast<int>(kKeyChunk) / kBlockKeys;
 struct TensorFewShared {
   Query queries[kTensorFew];
   float top[kChunkPages][kTensorFew];
-  alignas(16) uint4 q[kMaxTensorCols / 16][kWarp];  // fragments by step
-  alignas(16) uint4 p[2 * kChunkPages][kWarp];      // fragments by 16 keys
+  alignas(16) uint4 q[kTileHead / 16][kWarp];   // fragments by step
+  alignas(16) uint4 p[2 * kChunkPages][kWarp];  // fragments by 16 keys
 };
 
 // Threads of a block for heads of `cols` columns.
@@ -36,15 +36,17 @@ static __device__ __forceinline__ void call_values(const AttentionArgs& a, int64
 template <int kCols>
 static __device__ __forceinline__ void page_scores(const AttentionArgs& a, const TensorPage& page,
                                                    const TensorFewShared& m, float s[4][4]) {
-  const int lane = warp_lane(), t = lane % 4;
-  const uint8_t* keys = page.keys + 8 * (lane / 4);
+  const int t = warp_lane() % 4;
   uint2 k[kCols / 4];
 #pragma unroll
-  for (int i = 0; i < kCols / 4; i++)
-    k[i] = t + 4 * i < a.head_dim ? *reinterpret_cast<const uint2*>(keys + (t + 4 * i) * 64) : make_uint2(0, 0);
+  for (int i = 0; i < kCols / 4; i++) {
+    const int d = i / 4 * 16 + 4 * t;
+    k[i] = make_uint2(0, 0);
+    if (d < a.head_dim) k[i] = *reinterpret_cast<const uint2*>(page.keys + 2 * (tile_key(i % 4) * a.head_dim + d));
+  }
 #pragma unroll
   for (int step = 0; step < kCols / 16; step++) {
-    const uint4 q = m.q[step][lane];
+    const uint4 q = m.q[step][warp_lane()];
     const uint32_t x[4] = {q.x, q.y, q.z, q.w};
     multiply_page(s, x, k + 4 * step);
   }
@@ -70,28 +72,26 @@ struct ChunkReferences {
   }
 };
 
-// Values of a block of keys, 16 columns of a warp: as multiply_columns takes them, by 16 keys.
+// Values of a block of keys, 16 columns of a warp from `column` on: as multiply_columns takes them, by 16 keys.
 struct BlockValues {
   uint2 v[kBlockKeys / 16][2];
 
   __device__ __forceinline__ void load(const AttentionArgs& a, int64_t seq, int64_t kv_head, int64_t first_key,
                                        int column, const KeyRange& seen) {
-    const int t = warp_lane() % 4;
+    const int four = warp_lane() % 4 * 4;  // the first of the lane's keys of 16
 #pragma unroll
     for (int page = 0; page < kBlockPages; page++) {
       const int64_t page_key = first_key + page * kPage;
       const bool here = column < a.head_dim && some_in(seen, page_key, kPage), whole = all_in(seen, page_key, kPage);
-      const uint32_t* words = nullptr;
-      if (here)
-        words = reinterpret_cast<const uint32_t*>(TensorPage(a, seq, kv_head, page_key / kPage).values) + column;
+      const uint8_t* from = nullptr;
+      if (here) from = TensorPage(a, seq, kv_head, page_key / kPage).values;
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int pair = i / 2 * 8 + 2 * t + i % 2;
-        uint2 w = here ? *reinterpret_cast<const uint2*>(words + pair * a.head_dim) : make_uint2(0, 0);
-        if (!whole) {
-          const int64_t key = page_key + 2 * pair;
-          w = make_uint2(pair_in_range(w.x, key, seen), pair_in_range(w.y, key, seen));
-        }
+        const int key = i / 2 * 16 + four, d = column + dealt(warp_lane() / 4, i % 2);
+        uint2 w = make_uint2(0, 0);
+        if (here && d < a.head_dim) w = *reinterpret_cast<const uint2*>(from + 2 * (d * kPage + key));
+        if (!whole)
+          w = make_uint2(pair_in_range(w.x, page_key + key, seen), pair_in_range(w.y, page_key + key + 2, seen));
         v[2 * page + i / 2][i % 2] = w;
       }
     }
@@ -102,7 +102,7 @@ struct BlockValues {
 static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int64_t seq, int64_t kv_head,
                                                      int64_t first_key, const KeyRange& seen, const ChunkReferences& r,
                                                      const TensorFewShared& m, float o[2][4], float l[4]) {
-  const int lane = warp_lane(), column = 16 * warp_index() + lane / 4 * 2;
+  const int lane = warp_lane(), column = 16 * warp_index();
   BlockValues values[2];
   values[0].load(a, seq, kv_head, first_key, column, seen);
 #pragma unroll
@@ -120,7 +120,7 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
     for (int i = 0; i < kBlockKeys / 16; i++) {
       const uint4 p = m.p[b * (kBlockKeys / 16) + i][lane];
       const uint32_t x[4] = {p.x, p.y, p.z, p.w};
-      multiply_columns(o, x, values[b % 2].v[i][0], values[b % 2].v[i][1]);
+      multiply_columns(o, x, values[b % 2].v[i]);
       mma(l, x, kOnes, kOnes);
     }
   }
@@ -128,7 +128,7 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
 
 // One block: up to 16 queries of a tile, every gridDim.y-th chunk of their keys.
 template <int kCols>
-static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kMaxTensorCols / kCols)
+static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHead / kCols)
     tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split) {
   constexpr int kPages = kChunkPages * kWarp / tensor_few_threads(kCols);  // of a warp
   __shared__ TensorFewShared m;

@@ -1,4 +1,4 @@
-// Attention of many queries over a bf16 cache: a block takes a tile of 64 queries, 16 a warp, through blocks of 64
+// Attention of many queries on tensor cores: a block takes a tile of 64 queries, 16 a warp, through blocks of 64
 // keys. Keys and values of the next block are copied to shared memory while one is multiplied.
 #pragma once
 #include "cuda/attention_tensor.cuh"
@@ -8,14 +8,20 @@ namespace verdant::cuda {
 
 constexpr int kTensorWarps = 4, kTensorThreads = kTensorWarps * kWarp, kTensorQueries = 16 * kTensorWarps;
 
-// Rows of keys (a column each) have their halves exchanged where bit 1 of the column is set, rows of values (a pair of
-// keys each) are four words longer: no bank conflicts.
+// Rows of keys, and of the values of a column. Their parts of 16 bytes are exchanged in pairs, so that what lanes read
+// at a time lies in different banks.
 template <int kCols>
 struct TensorStage {
-  static constexpr int kKeyWords = static_cast<int>(kPage) / 2, kPairs = static_cast<int>(kPage) / 2;
-  static constexpr int kValueStride = kCols + 4;
-  uint32_t keys[kBlockPages][kCols * kKeyWords];
-  uint32_t values[kBlockPages][kPairs * kValueStride];
+  static constexpr int kPartWords = 4, kKeyWords = kCols / 2, kColumnWords = static_cast<int>(kPage) / 2;
+  uint32_t keys[kBlockPages][kPage * kKeyWords];
+  uint32_t values[kBlockPages][kCols * kColumnWords];
+
+  static __device__ __forceinline__ int key_place(int key, int part) {
+    return key * kKeyWords + (part ^ ((key & 1) << 1 | (key & 4))) * kPartWords;
+  }
+  static __device__ __forceinline__ int value_place(int d, int part) {
+    return d * kColumnWords + (part ^ (d >> 1 & 2)) * kPartWords;
+  }
 };
 
 template <int kCols>
@@ -35,17 +41,15 @@ struct TensorTile {
 template <int kCols>
 static __device__ __forceinline__ void call_block(const AttentionArgs& a, const TensorTile& t, int64_t block,
                                                   TensorStage<kCols>& stage) {
-  const int key_parts = 4 * a.head_dim, row_parts = a.head_dim / 4;
+  const int page_parts = 4 * a.head_dim, row_parts = a.head_dim / 8;
   for (int page = 0; page < kBlockPages; page++) {
     const int64_t number = block * kBlockPages + page;
     if (!some_in(t.seen, number * kPage, kPage)) continue;
     const TensorPage p(a, t.seq, t.kv_head, number);
-    for (int i = static_cast<int>(threadIdx.x); i < key_parts; i += kTensorThreads) {
-      const int d = i / 4;
-      copy_16(stage.keys[page] + 4 * (i ^ (d & 2)), p.keys + 16 * i);
-    }
-    for (int i = static_cast<int>(threadIdx.x); i < key_parts; i += kTensorThreads)
-      copy_16(stage.values[page] + i / row_parts * stage.kValueStride + 4 * (i % row_parts), p.values + 16 * i);
+    for (int i = static_cast<int>(threadIdx.x); i < page_parts; i += kTensorThreads)
+      copy_16(stage.keys[page] + stage.key_place(i / row_parts, i % row_parts), p.keys + 16 * i);
+    for (int i = static_cast<int>(threadIdx.x); i < page_parts; i += kTensorThreads)
+      copy_16(stage.values[page] + stage.value_place(i / 4, i % 4), p.values + 16 * i);
   }
   copies_close();
 }
@@ -53,11 +57,11 @@ static __device__ __forceinline__ void call_block(const AttentionArgs& a, const 
 // Values of keys out of range become zeros.
 template <int kCols>
 static __device__ __forceinline__ void clear_unseen(const KeyRange& seen, int64_t block, TensorStage<kCols>& stage) {
-  constexpr int kStride = TensorStage<kCols>::kValueStride;
-  for (int i = static_cast<int>(threadIdx.x); i < kBlockKeys / 2 * kStride; i += kTensorThreads) {
-    const int pair = i / kStride;
-    uint32_t& word = stage.values[pair / stage.kPairs][pair % stage.kPairs * kStride + i % kStride];
-    word = pair_in_range(word, block * kBlockKeys + 2 * pair, seen);
+  constexpr int kWords = kCols * TensorStage<kCols>::kColumnWords;
+  for (int i = static_cast<int>(threadIdx.x); i < kBlockPages * kWords; i += kTensorThreads) {
+    const int page = i / kWords, d = i % kWords / 16, pair = i % 16;
+    uint32_t& word = stage.values[page][stage.value_place(d, pair / 4) + pair % 4];
+    word = pair_in_range(word, block * kBlockKeys + page * kPage + 2 * pair, seen);
   }
 }
 
@@ -77,7 +81,7 @@ struct TensorWarp {
   }
 
   __device__ __forceinline__ void scores(const TensorStage<kCols>& stage, float s[kBlockPages][4][4]) const {
-    const int g = warp_lane() / 4, t = warp_lane() % 4, at = t * 16 + (2 * g ^ (t & 2) * 4);
+    const int t = warp_lane() % 4;
 #pragma unroll
     for (int page = 0; page < kBlockPages; page++)
 #pragma unroll
@@ -85,7 +89,8 @@ struct TensorWarp {
         uint2 k[4];
 #pragma unroll
         for (int i = 0; i < 4; i++)
-          k[i] = *reinterpret_cast<const uint2*>(stage.keys[page] + (16 * step + 4 * i) * 16 + at);
+          k[i] = *reinterpret_cast<const uint2*>(stage.keys[page] + stage.key_place(tile_key(i), 2 * step + t / 2) +
+                                                 t % 2 * 2);
         multiply_page(s[page], q[step], k);
       }
   }
@@ -113,17 +118,20 @@ struct TensorWarp {
   }
 
   __device__ __forceinline__ void multiply_values(const TensorStage<kCols>& stage, const float p[kBlockPages][4][4]) {
-    constexpr int kStride = TensorStage<kCols>::kValueStride;
     const int g = warp_lane() / 4, t = warp_lane() % 4;
 #pragma unroll
     for (int i = 0; i < 2 * kBlockPages; i++) {
       uint32_t x[4];
       weight_fragment(p[i / 2], i % 2, x);
-      const uint32_t* v = stage.values[i / 2] + (i % 2 * 8 + 2 * t) * kStride + 2 * g;
 #pragma unroll
-      for (int n = 0; n < kCols / 16; n++)
-        multiply_columns(o[n], x, *reinterpret_cast<const uint2*>(v + 16 * n),
-                         *reinterpret_cast<const uint2*>(v + kStride + 16 * n));
+      for (int n = 0; n < kCols / 16; n++) {
+        uint2 v[2];
+#pragma unroll
+        for (int tile = 0; tile < 2; tile++)
+          v[tile] = *reinterpret_cast<const uint2*>(
+              stage.values[i / 2] + stage.value_place(16 * n + dealt(g, tile), i % 2 * 2 + t / 2) + t % 2 * 2);
+        multiply_columns(o[n], x, v);
+      }
       mma(l, x, kOnes, kOnes);
     }
   }

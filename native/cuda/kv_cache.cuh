@@ -1,10 +1,16 @@
-// Where the keys and values of a row lie in the cache (layouts: ops/kv_write.h).
+// Where the keys and values of a row lie in the cache. Pages are those of ops/kv_write.h but for bf16 heads of up to
+// kTileHead columns, a multiple of 8: keys (page, head_dim), values (head_dim, page), as tensor cores take them.
 #pragma once
 #include "cuda/numbers.cuh"
 #include "cuda/rows.cuh"
 #include "ops/kv_write.h"
 
 namespace verdant::cuda {
+
+constexpr int kTileHead = 128;
+static constexpr bool kv_in_tiles(DType type, int64_t head_dim) {
+  return type == kBF16 && head_dim % 8 == 0 && head_dim <= kTileHead;
+}
 
 // Device views of what kv_write and token_write index with.
 struct KvTables {
@@ -40,7 +46,7 @@ struct KvPlaces {
   KvTables tables;
   int64_t kv_heads, head_dim, layer;
   int64_t key_block, value_block;  // bytes of a block of the states
-  bool half;                       // bf16, else f32 in `key` and `value`
+  bool half, tiles;                // bf16, else f32 in `key` and `value`; bf16 in tiles
 
   __device__ __forceinline__ int64_t head_bytes(bool of_keys) const {
     return half ? kv_head_bytes(kBF16, head_dim, of_keys) : kv_head_bytes(kF32, head_dim, of_keys);
@@ -48,14 +54,18 @@ struct KvPlaces {
   // Column d of a head.
   __device__ __forceinline__ void key(const KvSlot& at, int64_t head, int64_t d, float x) const {
     uint8_t* page = keys + at.block * key_block + (layer * kv_heads + head) * head_bytes(true);
-    if (half)
+    if (tiles)
+      reinterpret_cast<uint16_t*>(page)[at.slot * head_dim + d] = kv_bf16(x);
+    else if (half)
       reinterpret_cast<uint16_t*>(page)[d * kPage + 2 * (at.slot % 16) + at.slot / 16] = kv_bf16(x);
     else
       reinterpret_cast<float*>(page)[d * kPage + at.slot] = x;
   }
   __device__ __forceinline__ void value(const KvSlot& at, int64_t head, int64_t d, float x) const {
     uint8_t* page = values + at.block * value_block + (layer * kv_heads + head) * head_bytes(false);
-    if (half)
+    if (tiles)
+      reinterpret_cast<uint16_t*>(page)[d * kPage + at.slot] = kv_bf16(x);
+    else if (half)
       reinterpret_cast<uint16_t*>(page)[(at.slot / 2 * head_dim + d) * 2 + at.slot % 2] = kv_bf16(x);
     else
       reinterpret_cast<float*>(page)[at.slot * head_dim + d] = x;
@@ -74,7 +84,8 @@ static inline KvPlaces kv_places(const OpCall& call) {
           a.layer,
           element * keys.dim[1],
           element * values.dim[1],
-          keys.dtype == kBF16};
+          keys.dtype == kBF16,
+          kv_in_tiles(keys.dtype, a.head_dim)};
 }
 
 }  // namespace verdant::cuda

@@ -68,12 +68,16 @@ function q8(x: Float32Array): { scale: number; q: Int8Array } {
   };
 }
 
+/** Tiles: bf16 pages of a CUDA device where heads have a multiple of 8 columns, see native/cuda/kv_cache.cuh. */
+type Layout = 'bf16' | 'tiles' | 'q8';
+
 /** Puts head `x` in slot `slot` of a page at byte `at`, as native/ops/kv_write.h lays it out. */
-function putHead(to: DataView, at: number, x: Float32Array, slot: number, type: 'bf16' | 'q8', keys: boolean): void {
+function putHead(to: DataView, at: number, x: Float32Array, slot: number, type: Layout, keys: boolean): void {
   const n = x.length;
-  if (type === 'bf16') {
+  if (type !== 'q8') {
     for (const [d, bits] of new Uint32Array(x.buffer, x.byteOffset, n).entries()) {
-      const place = keys ? d * page + 2 * (slot % 16) + (slot >> 4) : ((slot >> 1) * n + d) * 2 + (slot % 2);
+      const packed = keys ? d * page + 2 * (slot % 16) + (slot >> 4) : ((slot >> 1) * n + d) * 2 + (slot % 2);
+      const place = type === 'bf16' ? packed : keys ? slot * n + d : d * page + slot;
       to.setUint16(at + 2 * place, bf16Bits(bits), true);
     }
     return;
@@ -138,6 +142,7 @@ describe.each(testDevices())('writes to the cache on %s', (device) => {
     // One group of columns, a group and a part, several groups.
     it.each([17, 40, 96])('head_dim %i: all bytes of both states', async (columns) => {
       const random = new Random(columns);
+      const layout = type === 'bf16' && device.startsWith('cuda') && columns % 8 === 0 ? 'tiles' : type;
       const cache = randomCache(lengths, 9, layers);
       const { positions, seqIds } = places(lengths);
       const rows = positions.length;
@@ -174,7 +179,14 @@ describe.each(testDevices())('writes to the cache on %s', (device) => {
           for (let h = 0; h < kvHeads; h++) {
             const i = r * kvHeads + h;
             const x = given[part].subarray(i * columns, (i + 1) * columns);
-            putHead(view, block * width + (kvHeads + h) * bytes(part), x, positions[r]! % page, type, part === 'keys');
+            putHead(
+              view,
+              block * width + (kvHeads + h) * bytes(part),
+              x,
+              positions[r]! % page,
+              layout,
+              part === 'keys',
+            );
           }
         }
         expectSameBits(

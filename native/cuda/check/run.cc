@@ -1,5 +1,6 @@
 #include "cuda/check/run.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -104,7 +105,7 @@ class CaseCheck {
   // Of attention that rounds queries and weights to bf16: what that brings.
   double gate_of(const ExecutableInfo& info) const {
     for (const auto& node : info.nodes)
-      if (node.op == "attention" && node.compute == "bf16") return kRoundedAttention;
+      if (node.op == "attention" && node.compute == "bf16") return std::max(case_.gate, kRoundedAttention);
     return case_.gate;
   }
 
