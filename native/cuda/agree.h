@@ -10,6 +10,7 @@ namespace verdant::cuda {
 
 // Whether kernels of Hopper give the bits of the portable ones on the calling thread's GPU, for some rows.
 bool linear_agrees();
+bool attention_agrees();
 
 class Numbers {
  public:

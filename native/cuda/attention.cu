@@ -1,4 +1,5 @@
 #include "cuda/attention_few.cuh"
+#include "cuda/attention_hopper.cuh"
 #include "cuda/attention_many.cuh"
 #include "cuda/attention_probs.cuh"
 #include "cuda/attention_tensor_few.cuh"
@@ -149,8 +150,32 @@ static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu)
          kManyThreads, sizeof(ManyShared), gpu, a, grid.size, grid.parts, s.rows);
 }
 
+// Whether attention_hopper.cuh has it: its copies count rows of the cache in 32 bits.
+static bool in_tiles(const OpCall& call, const AttentionArgs& a, int cols, const Gpu& gpu) {
+  const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
+  return gpu.hopper && plain_scores(a) && a.head_dim == cols && k.dim[0] * k.dim[1] / cols <= INT32_MAX &&
+         v.dim[0] * v.dim[1] / kPage <= INT32_MAX;
+}
+
 template <int kCols>
-static void run_tensor_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+static void run_tile_kernel(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+  const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
+  const ManyGrid grid = many_grid(a, kTileQueries);
+  TileAttention h = {};
+  h.a = a;
+  h.size = grid.size;
+  h.parts = grid.parts;
+  h.few = s.rows;
+  h.key_rows = k.dim[1] / kCols;
+  h.value_rows = v.dim[1] / kPage;
+  h.keys = tensor_map(a.k, k.dim[0] * h.key_rows, kCols, 2 * kCols, kPage);
+  h.values = tensor_map(a.v, v.dim[0] * h.value_rows, kPage, kColumnBytes, kCols, kColumnBytes);
+  launch(attention_tile_kernel<kCols>, grid.blocks, kTileThreads, sizeof(TileShared<kCols>), gpu, h);
+}
+
+template <int kCols>
+static void run_tensor_many(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
+  if (in_tiles(call, a, kCols, gpu)) return run_tile_kernel<kCols>(call, a, s, gpu);
   const ManyGrid grid = many_grid(a, kTensorQueries);
   launch(tensor_many_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(TensorShared<kCols>), gpu, a, grid.size,
          grid.parts, s.rows);
@@ -170,8 +195,8 @@ static void run_form(const OpCall& call, const Gpu& gpu) {
     const bool narrow = a.head_dim <= kTileHead / 2;
     if (few && narrow) run_few(tensor_few_kernel<kTileHead / 2>, tensor_few_threads(kTileHead / 2), call, a, s, gpu);
     if (few && !narrow) run_few(tensor_few_kernel<kTileHead>, tensor_few_threads(kTileHead), call, a, s, gpu);
-    if (many && narrow) run_tensor_many<kTileHead / 2>(a, s, gpu);
-    if (many && !narrow) run_tensor_many<kTileHead>(a, s, gpu);
+    if (many && narrow) run_tensor_many<kTileHead / 2>(call, a, s, gpu);
+    if (many && !narrow) run_tensor_many<kTileHead>(call, a, s, gpu);
   } else {
     if (few)
       run_few(few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>,

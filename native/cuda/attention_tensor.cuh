@@ -47,6 +47,27 @@ static __device__ __forceinline__ float four_max(float x) {  // of lanes 4 g .. 
   return fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
 }
 
+// seen_keys by a warp, all lanes get it.
+static __device__ __forceinline__ KeyRange warp_seen_keys(const Query* queries, int count) {
+  int begin = INT32_MAX, end = 0;
+  for (int i = warp_lane(); i < count; i += kWarp) {
+    if (queries[i].first >= queries[i].end) continue;
+    begin = min(begin, queries[i].first);
+    end = max(end, queries[i].end);
+  }
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    begin = min(begin, __shfl_xor_sync(kAllLanes, begin, lanes));
+    end = max(end, __shfl_xor_sync(kAllLanes, end, lanes));
+  }
+  return {begin, end};
+}
+// What each of `count` queries sees.
+static __device__ __forceinline__ KeyRange common_keys(const Query* queries, int count) {
+  KeyRange r = {0, INT32_MAX};
+  for (int n = 0; n < count; n++) r = {max(r.begin, queries[n].first), min(r.end, queries[n].end)};
+  return r;
+}
+
 // The word of keys `key` (low half) and key + 1, of which only some lie in range.
 static __device__ __forceinline__ uint32_t pair_in_range(uint32_t word, int64_t key, const KeyRange& r) {
   return (key >= r.begin && key < r.end ? word & 0xffffu : 0u) |

@@ -169,13 +169,8 @@ static __global__ void __launch_bounds__(kTensorThreads, 2)
   __syncthreads();
   const int left = t.count - 16 * warp, own = left < 0 ? 0 : left < 16 ? left : 16;
   const Query* const mine = m.queries + 16 * warp;
-  t.seen = seen_keys(m.queries, t.count);
-  const KeyRange any = seen_keys(mine, own);
-  KeyRange all = {0, INT32_MAX};  // what each of the 16 sees
-  for (int n = 0; n < own; n++) {
-    all.begin = mine[n].first > all.begin ? mine[n].first : all.begin;
-    all.end = mine[n].end < all.end ? mine[n].end : all.end;
-  }
+  t.seen = warp_seen_keys(m.queries, t.count);
+  const KeyRange any = warp_seen_keys(mine, own), all = common_keys(mine, own);
   const bool plain = plain_scores(a);
   const float scale = weight_scale(a, plain);
   TensorWarp<kCols> w = {};

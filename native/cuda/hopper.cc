@@ -13,8 +13,8 @@ namespace verdant::cuda {
 
 #if defined(VERDANT_EMULATED)
 
-TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t row_bytes, int tile_rows) {
-  return {static_cast<const uint8_t*>(data), rows, cols, row_bytes, tile_rows};
+TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t row_bytes, int tile_rows, int tile_bytes) {
+  return {static_cast<const uint8_t*>(data), rows, cols, row_bytes, tile_rows, tile_bytes};
 }
 
 #else
@@ -36,13 +36,15 @@ static auto map_encoder() {
   return found;
 }
 
-TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t row_bytes, int tile_rows) {
+TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t row_bytes, int tile_rows, int tile_bytes) {
   TensorMap map;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(row_bytes)};
-  const cuuint32_t box[] = {kTileBytes / 2, static_cast<cuuint32_t>(tile_rows)}, steps[] = {1, 1};
+  const cuuint32_t box[] = {static_cast<cuuint32_t>(tile_bytes / 2), static_cast<cuuint32_t>(tile_rows)};
+  const cuuint32_t steps[] = {1, 1};
+  const CUtensorMapSwizzle turn = tile_bytes == kTileBytes ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
   const CUresult result = map_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes,
-                                        strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                        strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, turn,
                                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS)
     throw Error("ERR_DEVICE", "cuTensorMapEncodeTiled of " + std::to_string(rows) + " rows of " +
@@ -64,7 +66,7 @@ bool hopper_kernels() { return !asked_portable(); }
 static bool find_hopper_kernels(int device) {
   cudaDeviceProp p{};
   check(cudaGetDeviceProperties(&p, device));
-  return p.major == 9 && p.minor == 0 && linear_agrees();
+  return p.major == 9 && p.minor == 0 && linear_agrees() && attention_agrees();
 }
 
 bool hopper_kernels() {

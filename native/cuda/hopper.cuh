@@ -122,6 +122,13 @@ struct RingPlace {
   }
 };
 
+#if defined(VERDANT_EMULATED)
+// Where byte `at` of shared memory lies in a tile with such rows.
+static inline uint32_t turned(uint32_t at, int row_bytes) {
+  return at ^ (at >> 7 & static_cast<uint32_t>(row_bytes / 16 - 1)) << 4;
+}
+#endif
+
 // The tile at (row, column) on its way to `to`; its bytes count at `b`. One thread.
 static __device__ __forceinline__ void load_tile(const TensorMap& map, Barrier& b, void* to, int64_t row,
                                                  int64_t column) {
@@ -132,14 +139,13 @@ static __device__ __forceinline__ void load_tile(const TensorMap& map, Barrier& 
   uint8_t* const memory = emulator::dynamic_shared();
   emulator::copy_later([=] {
     for (int r = 0; r < m->tile_rows; r++)
-      for (int c = 0; c < 64; c++) {
+      for (int c = 0; c < m->tile_bytes / 2; c++) {
         const int64_t x = column + c, y = row + r;
         uint16_t value = 0;
         if (x < m->cols && y < m->rows) std::memcpy(&value, m->data + y * m->row_bytes + 2 * x, 2);
-        const uint32_t at = base + static_cast<uint32_t>(r * kTileBytes + 2 * c);
-        std::memcpy(memory + (at ^ (at >> 7 & 7) << 4), &value, 2);
+        std::memcpy(memory + turned(base + static_cast<uint32_t>(r * m->tile_bytes + 2 * c), m->tile_bytes), &value, 2);
       }
-    barrier->bytes_and_phase -= 2 * m->tile_rows * kTileBytes;
+    barrier->bytes_and_phase -= 2 * m->tile_rows * m->tile_bytes;
     barrier->settle();
   });
 #else
@@ -151,12 +157,13 @@ static __device__ __forceinline__ void load_tile(const TensorMap& map, Barrier& 
 #endif
 }
 
-// 64 columns of the rows of a tile from `p` on, as an operand; p a multiple of 1024 plus 32 k: columns 16 k .. 16 k
-// + 15.
+// The rows of a tile from `p` on, a multiple of eight rows, as an operand: columns 0 .. 15; + 2 k: 16 k .. 16 k + 15.
+template <int kRowBytes = kTileBytes>
 static __device__ __forceinline__ uint64_t tile_operand(const void* p) {
-  constexpr uint64_t kSwizzle128 = uint64_t{1} << 62, kEightRows = uint64_t{1024 >> 4} << 32,
+  static_assert(kRowBytes == 128 || kRowBytes == 64);
+  constexpr uint64_t kTurned = uint64_t{128 / kRowBytes} << 62, kEightRows = uint64_t{8 * kRowBytes >> 4} << 32,
                      kUnused = uint64_t{1} << 16;
-  return kSwizzle128 | kEightRows | kUnused | (shared_address(p) >> 4 & 0x3fff);
+  return kTurned | kEightRows | kUnused | (shared_address(p) >> 4 & 0x3fff);
 }
 
 // The first 128 threads of a block.

@@ -94,10 +94,12 @@ static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2
     at.next();
   }
   products_wait<0>();
+  products_done(sums);
   if (before >= 0 && warp_lane() == 0) barrier_arrive(m.empty[before]);
   if (groups % 2 == 0) return;
   multiply_stage<kRows, kWeights, 2>(sums, first_row, groups > 1, m.stages[at.stage], m.full[at.stage], at.turn);
   products_wait<0>();
+  products_done(sums);
   if (warp_lane() == 0) barrier_arrive(m.empty[at.stage]);
   at.next();
 }

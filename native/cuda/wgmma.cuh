@@ -32,6 +32,15 @@ static __device__ __forceinline__ void products_wait() {
 #endif
 }
 
+// After a wait: sums that it waited for are not read before it.
+template <int kCount>
+static __device__ __forceinline__ void products_done([[maybe_unused]] float (&sums)[kCount]) {
+#if !defined(VERDANT_EMULATED)
+#pragma unroll
+  for (int i = 0; i < kCount; i++) asm volatile("" : "+f"(sums[i])::"memory");
+#endif
+}
+
 // Row and column of sum i of a lane, within the 64 rows of its warpgroup.
 static __device__ __forceinline__ int sum_row(int i) { return warp_index() % 4 * 16 + warp_lane() / 4 + i / 2 % 2 * 8; }
 static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + warp_lane() % 4 * 2 + i % 2; }
@@ -41,11 +50,12 @@ static __device__ __forceinline__ int sum_column(int i) { return i / 4 * 8 + war
 static inline emulator::Operands operand_row(uint64_t operand, int r) {
   const auto start = static_cast<uint32_t>(operand & 0x3fff) << 4;
   const auto eight = static_cast<uint32_t>(operand >> 32 & 0x3fff) << 4;
+  const int row_bytes = static_cast<int>(kTileBytes >> ((operand >> 62 & 3) - 1));
   uint16_t bits[16];
   for (int part = 0; part < 2; part++) {
     const uint32_t at =
-        start + static_cast<uint32_t>(r / 8) * eight + static_cast<uint32_t>(r % 8 * kTileBytes + 16 * part);
-    std::memcpy(bits + 8 * part, emulator::dynamic_shared() + (at ^ (at >> 7 & 7) << 4), 16);
+        start + static_cast<uint32_t>(r / 8) * eight + static_cast<uint32_t>(r % 8 * row_bytes + 16 * part);
+    std::memcpy(bits + 8 * part, emulator::dynamic_shared() + turned(at, row_bytes), 16);
   }
   emulator::Operands out;
   out.set(bits);
@@ -129,7 +139,8 @@ static __device__ __forceinline__ void multiply_tiles(float (&d)[kCols / 2], uin
 // The same with a in registers: as a of `mma` (numbers.cuh), of the 16 rows of the warp. They stay as they are until
 // the product is done.
 template <int kCols>
-static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], const uint32_t (&a)[4], uint64_t b) {
+static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], const uint32_t (&a)[4], uint64_t b,
+                                                         bool add) {
 #if defined(VERDANT_EMULATED)
   float* const sums = d;
   const unsigned lane = emulator::lane_id();
@@ -145,30 +156,42 @@ static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], 
   emulator::multiply_later([=] {
     emulator::Operands x[2];
     for (unsigned h = 0; h < 2; h++) x[h].set(rows[h].data());
-    multiply_rows<kCols>(sums, x, b, true);
+    multiply_rows<kCols>(sums, x, b, add);
   });
 #else
-  static_assert(kCols == 72 || kCols == 136);
+  static_assert(kCols == 64 || kCols == 72 || kCols == 136);
   // clang-format off
-  if constexpr (kCols == 72) {
+  if constexpr (kCols == 64) {
     asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}"
+      : VERDANT_SUMS_32(0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+  }
+  else if constexpr (kCols == 72) {
+    asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %41, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n72k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35"
-      "}, {%36, %37, %38, %39}, %40, 1, 1, 1, 0;"
+      "}, {%36, %37, %38, %39}, %40, p, 1, 1, 0;\n}"
       : VERDANT_SUMS_32(0), VERDANT_SUMS_4(32)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
   }
   else if constexpr (kCols == 136) {
     asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %73, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n136k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, "
-      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-      "%62, %63, %64, %65, %66, %67"
-      "}, {%68, %69, %70, %71}, %72, 1, 1, 1, 0;"
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "
+      "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, "
+      "%66, %67"
+      "}, {%68, %69, %70, %71}, %72, p, 1, 1, 0;\n}"
       : VERDANT_SUMS_32(0), VERDANT_SUMS_32(32), VERDANT_SUMS_4(64)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
   }
   // clang-format on
 #endif

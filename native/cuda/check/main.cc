@@ -30,7 +30,9 @@ int check_all(bool small, const std::string& only) {
     const bool used = cuda::hopper_kernels();
     std::printf("Hopper's kernels are %s\n", used ? "used" : "not used");
     const bool here = used || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
-    if (here) std::printf("the bits of the portable ones: linear %s\n", cuda::linear_agrees() ? "yes" : "no");
+    if (!here) return;
+    std::printf("the bits of the portable ones: linear %s, attention %s\n", cuda::linear_agrees() ? "yes" : "no",
+                cuda::attention_agrees() ? "yes" : "no");
   });
   for (const Case& c : all_cases())
     if (case_name(c).find(only) != std::string::npos && (!small || is_small(c))) check_case(c, tally);
