@@ -4,6 +4,7 @@
 #include "cuda/attention_probs.cuh"
 #include "cuda/attention_tensor_few.cuh"
 #include "cuda/attention_tensor_many.cuh"
+#include "cuda/fuse.h"
 
 namespace verdant::cuda {
 
@@ -86,8 +87,9 @@ static SplitArgs split_of(const OpCall& call) {
   const int64_t group = attrs.heads / attrs.kv_heads, queries = few_queries(call), sequences = sequences_of(call);
   const int64_t mean = sequences == 0 ? 0 : (call.in[kAttQ].dim[0] + sequences - 1) / sequences;
   SplitArgs s = {};
-  s.size = group < queries ? queries / group : 1;
-  s.rows = mean > kFewRows || mean == 0 ? s.size : (mean + s.size - 1) / s.size * s.size;
+  s.each = is_cached(call) && call.in[kAttQ].dim[0] <= sequences;
+  s.size = group < queries && !s.each ? queries / group : 1;
+  s.rows = s.each ? 1 : mean > kFewRows || mean == 0 ? s.size : (mean + s.size - 1) / s.size * s.size;
   s.parts = (s.size * group + queries - 1) / queries;
   s.table_chunks = is_cached(call) ? (call.in[kAttTable].dim[1] * kPage + kKeyChunk - 1) / kKeyChunk : 0;
   return s;
@@ -95,16 +97,21 @@ static SplitArgs split_of(const OpCall& call) {
 
 // Whether there can be a short sequence; and whether there can be another one.
 static bool few_possible(const OpCall& call, const SplitArgs& s) {
-  return sequences_of(call) > 1 || call.in[kAttQ].dim[0] <= s.rows;
+  return s.each || sequences_of(call) > 1 || call.in[kAttQ].dim[0] <= s.rows;
 }
-static bool many_possible(const OpCall& call, const SplitArgs& s) { return call.in[kAttQ].dim[0] > s.rows; }
+static bool many_possible(const OpCall& call, const SplitArgs& s) { return !s.each && call.in[kAttQ].dim[0] > s.rows; }
+// Rows that the former may have.
+static int64_t few_rows(const OpCall& call, const SplitArgs& s) {
+  return s.each ? call.in[kAttQ].dim[0] : sequences_of(call) * s.rows;
+}
 
 // Results of chunks, as result_index counts them.
 static int64_t results_of(const OpCall& call, const SplitArgs& s) {
   const int64_t sequences = sequences_of(call);
   if (!few_possible(call, s)) return 0;
-  const int64_t chunks = is_cached(call) ? sequences * s.table_chunks : call.in[kAttK].dim[0] / kKeyChunk + sequences;
-  return chunks * s.rows * attrs_of(call).heads;
+  const int64_t heads = attrs_of(call).heads;
+  if (is_cached(call)) return few_rows(call, s) * s.table_chunks * heads;
+  return (call.in[kAttK].dim[0] / kKeyChunk + sequences) * s.rows * heads;
 }
 
 // Floats of m and l of all rows, for probs.
@@ -113,15 +120,15 @@ static int64_t stats_count(const OpCall& call) {
 }
 
 // Sums of chunks, their states, stats.
-static int64_t attention_workspace(const OpCall& call) {
+int64_t attention_workspace(const OpCall& call) {
   return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
 }
 
 // kernel: on blocks of `threads`, with the queries of few_queries.
 template <class Kernel>
 static void run_few(Kernel kernel, int threads, const OpCall& call, const AttentionArgs& a, const SplitArgs& s,
-                    const Gpu& gpu) {
-  const int64_t blocks = a.sequences * (s.rows / s.size) * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
+                    const RoundTarget& round, const Gpu& gpu) {
+  const int64_t rows = few_rows(call, s), blocks = rows / s.size * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
   const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
   const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits < chunks ? splits
@@ -129,7 +136,7 @@ static void run_few(Kernel kernel, int threads, const OpCall& call, const Attent
                                                                                        : 1));
   launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s);
   launch(form_of(call) == KvForm::kTiles ? attention_merge_kernel<true> : attention_merge_kernel<false>,
-         static_cast<unsigned>(a.sequences * s.rows * a.heads), kMergeThreads, 0, gpu, a, s);
+         static_cast<unsigned>(rows * a.heads), kMergeThreads, 0, gpu, a, s, round);
 }
 
 // Blocks that take tiles of up to `queries` queries through all their keys: rows of a tile, its parts, their number.
@@ -182,46 +189,52 @@ static void run_tensor_many(const OpCall& call, const AttentionArgs& a, const Sp
 }
 
 template <KvForm kForm>
-static void run_form(const OpCall& call, const Gpu& gpu) {
+static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu) {
   AttentionArgs a = args_of(call);
   SplitArgs s = split_of(call);
-  if (a.rows == 0 || a.sequences == 0) return;
+  if (a.rows == 0 || a.sequences == 0) return false;
   const int64_t results = results_of(call, s);
   s.sums = reinterpret_cast<float*>(call.workspace);
   s.states = s.sums + results * a.head_dim;
   if (wants_probs(call)) a.stats = s.states + 2 * results;
   const bool few = few_possible(call, s), many = many_possible(call, s);
+  if (many || a.head_dim % kHalfGroup != 0 || a.heads * a.head_dim % (2 * kHalfGroup) != 0) round = {};
   if constexpr (kForm == KvForm::kTiles) {
     const bool narrow = a.head_dim <= kTileHead / 2;
-    if (few && narrow) run_few(tensor_few_kernel<kTileHead / 2>, tensor_few_threads(kTileHead / 2), call, a, s, gpu);
-    if (few && !narrow) run_few(tensor_few_kernel<kTileHead>, tensor_few_threads(kTileHead), call, a, s, gpu);
+    if (few && narrow)
+      run_few(tensor_few_kernel<kTileHead / 2>, tensor_few_threads(kTileHead / 2), call, a, s, round, gpu);
+    if (few && !narrow) run_few(tensor_few_kernel<kTileHead>, tensor_few_threads(kTileHead), call, a, s, round, gpu);
     if (many && narrow) run_tensor_many<kTileHead / 2>(call, a, s, gpu);
     if (many && !narrow) run_tensor_many<kTileHead>(call, a, s, gpu);
   } else {
     if (few)
       run_few(few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>,
-              kAttentionThreads, call, a, s, gpu);
+              kAttentionThreads, call, a, s, round, gpu);
     if (many) run_many<kForm>(a, s, gpu);
   }
-  if (a.probs == nullptr || a.prob_cols == 0) return;
-  launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
-         0, gpu, a);
+  if (a.probs != nullptr && a.prob_cols > 0)
+    launch(attention_probs_kernel<kForm>, static_cast<unsigned>((a.rows + a.sequences) * a.kv_heads), kAttentionThreads,
+           0, gpu, a);
+  return round.wanted();
 }
 
-static void attention_run(const OpCall& call, const Gpu& gpu) {
+bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {
   switch (form_of(call)) {
-    case KvForm::kRows:
-      return run_form<KvForm::kRows>(call, gpu);
     case KvForm::kF32:
-      return run_form<KvForm::kF32>(call, gpu);
+      return run_form<KvForm::kF32>(call, round, gpu);
     case KvForm::kBf16:
-      return run_form<KvForm::kBf16>(call, gpu);
+      return run_form<KvForm::kBf16>(call, round, gpu);
     case KvForm::kTiles:
-      return run_form<KvForm::kTiles>(call, gpu);
+      return run_form<KvForm::kTiles>(call, round, gpu);
     case KvForm::kQ8:
-      return run_form<KvForm::kQ8>(call, gpu);
+      return run_form<KvForm::kQ8>(call, round, gpu);
+    case KvForm::kRows:
+      break;
   }
+  return run_form<KvForm::kRows>(call, round, gpu);
 }
+
+static void attention_run(const OpCall& call, const Gpu& gpu) { attention_rows(call, {}, gpu); }
 
 static Compute attention_compute(const OpCall& call) {
   return form_of(call) == KvForm::kTiles ? kComputeBF16 : kComputeF32;

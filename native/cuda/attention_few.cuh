@@ -1,13 +1,16 @@
 // Attention of few queries: blocks share out the chunks of a tile of queries, a second kernel merges them.
 #pragma once
 #include "cuda/attention.cuh"
+#include "cuda/rounding.cuh"
 
 namespace verdant::cuda {
 
 constexpr int kQueryCols = 128;  // columns of q in shared memory at once
 
-// Sequences of at most `rows` rows are cut into tiles of `size` rows; others are none of these kernels' business.
+// Sequences of at most `rows` rows are cut into tiles of `size` rows; others are none of these kernels' business. Or
+// each row is a tile, whatever its sequence has: there are no more rows than sequences, and keys lie in the cache.
 struct SplitArgs {
+  bool each;
   int64_t rows;          // a multiple of size
   int64_t size;          // rows of a tile
   int64_t parts;         // blocks that share the queries of a tile
@@ -16,7 +19,19 @@ struct SplitArgs {
   float* sums;           // (chunks of all sequences, rows, heads, head_dim): o
 };
 
+// A row as a tile; mostly it is all its sequence has, and so have those before.
+static __device__ __forceinline__ RowTile single_row(const AttentionArgs& a, int64_t row) {
+  int64_t low = 0, high = a.sequences;
+  if (a.starts[row] == row && a.starts[row + 1] > row) return {row, row, row + 1};
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    (a.starts[middle] <= row ? low : high) = middle;
+  }
+  return {low, row, a.starts[low] <= row && row < a.starts[low + 1] ? row + 1 : row};
+}
+
 static __device__ __forceinline__ RowTile few_tile(const AttentionArgs& a, const SplitArgs& s, int64_t number) {
+  if (s.each) return single_row(a, number);
   const int64_t tiles = s.rows / s.size, seq = number / tiles, last = a.starts[seq + 1];
   const int64_t begin = a.starts[seq] + number % tiles * s.size;
   if (last - a.starts[seq] > s.rows) return {seq, 0, 0};
@@ -26,6 +41,7 @@ static __device__ __forceinline__ RowTile few_tile(const AttentionArgs& a, const
 // Where the results of a chunk lie. Sequences of key rows share a number of chunks, one more each for their ends.
 static __device__ __forceinline__ int64_t result_index(const AttentionArgs& a, const SplitArgs& s, int64_t seq,
                                                        int64_t chunk, const Query& q) {
+  if (s.each) return (q.row * s.table_chunks + chunk) * a.heads + q.head;
   const int64_t first = s.table_chunks > 0 ? seq * s.table_chunks : a.key_starts[seq] / kKeyChunk + seq;
   return ((first + chunk) * s.rows + q.row - a.starts[seq]) * a.heads + q.head;
 }
@@ -201,24 +217,41 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
 
 constexpr int kMergeThreads = 128;
 
-// One block per row of a short sequence and head. kLog2: m of the chunks is in units of log2.
+// Row `slot` of those that few kernels take.
+static __device__ __forceinline__ RowTile merge_tile(const AttentionArgs& a, const SplitArgs& s, int64_t slot) {
+  if (s.each) return single_row(a, slot);
+  const int64_t seq = slot / s.rows, begin = a.starts[seq] + slot % s.rows, end = a.starts[seq + 1];
+  return {seq, begin, end - a.starts[seq] > s.rows || begin >= end ? begin : begin + 1};
+}
+
+// One block per row of a short sequence and head. kLog2: m of the chunks is in units of log2. `round`: where y goes in
+// the forms that a linear wants, too.
 template <bool kLog2>
-static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split) {
-  const int64_t head = blockIdx.x % a.heads, slot = blockIdx.x / a.heads, seq = slot / split.rows;
-  const int64_t begin = a.starts[seq] + slot % split.rows, end = a.starts[seq + 1];
-  if (begin >= end || end - a.starts[seq] > split.rows) return;
-  const Query q = tile_query(a, {seq, begin, end}, head / a.group, head % a.group);
+static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split, RoundTarget round) {
+  __shared__ float rounded[kMergeThreads];
+  const int64_t head = blockIdx.x % a.heads;
+  const RowTile tile = merge_tile(a, split, blockIdx.x / a.heads);
+  if (tile.begin >= tile.end) return;
+  const Query q = tile_query(a, tile, head / a.group, head % a.group);
   SoftmaxState s = {};
   for (int from = 0; from < a.head_dim; from += kMergeThreads) {
     const int d = from + threadIdx.x;
     float sum = 0.0f;
     s = {};
     for (int64_t c = q.first / kKeyChunk; q.first < q.end && c * kKeyChunk < q.end; c++) {
-      const int64_t at = result_index(a, split, seq, c, q);
+      const int64_t at = result_index(a, split, tile.seq, c, q);
       const Factors f = merge_chunk<kLog2>(s, split.states[2 * at], split.states[2 * at + 1]);
       if (d < a.head_dim) sum = merge_value(sum, split.sums[at * a.head_dim + d], f);
     }
-    if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = s.l == 0.0f ? 0.0f : sum / s.l;
+    sum = s.l == 0.0f ? 0.0f : sum / s.l;
+    if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = sum;
+    if (!round.wanted()) continue;
+    rounded[threadIdx.x] = sum;
+    __syncthreads();
+    const int half = static_cast<int>(threadIdx.x) * kHalfGroup;
+    if (half < kMergeThreads && from + half < a.head_dim)
+      round_half(rounded + half, q.row, (head * a.head_dim + from + half) / kHalfGroup, round);
+    __syncthreads();
   }
   if (threadIdx.x != 0 || a.stats == nullptr) return;
   a.stats[2 * (q.row * a.heads + head)] = kLog2 ? s.m * kLn2 : s.m;

@@ -56,14 +56,28 @@ void gated_linear(const OpCall* const* c, const Gpu& gpu) {
   linear_of_rounded(*c[1], gpu);
 }
 
+// A call whose workspace begins behind `bytes` of another one's.
+int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+OpCall behind(const OpCall& call, int64_t bytes) {
+  OpCall out = call;
+  out.workspace += aligned(bytes);
+  return out;
+}
+
+int64_t attention_linear_bytes(const OpCall* const* c) {
+  return aligned(attention_workspace(*c[0])) + linear_workspace(*c[1]);
+}
+void attention_linear(const OpCall* const* c, const Gpu& gpu) {
+  const OpCall linear = behind(*c[1], attention_workspace(*c[0]));
+  attention_rows(*c[0], linear_target(linear), gpu) ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
+}
+
 // Both linears hold a rounded x in the workspace at the same time.
-int64_t first_bytes(const OpCall& linears) { return (linear_workspace(linears) + 255) / 256 * 256; }
 int64_t feed_forward_bytes(const OpCall& linears, const OpCall& down) {
-  return first_bytes(linears) + linear_workspace(down);
+  return aligned(linear_workspace(linears)) + linear_workspace(down);
 }
 void feed_forward(const OpCall& linears, const OpCall& gated, const OpCall& down, const Gpu& gpu) {
-  OpCall second = down;
-  second.workspace += first_bytes(linears);
+  const OpCall second = behind(down, linear_workspace(linears));
   if (!linear_gated(linears, gated, linear_target(second), gpu)) {
     linear_of_rounded(linears, gpu);
     gated_rows(gated, linear_target(second), gpu);
@@ -145,6 +159,7 @@ Fusion fusion_at(const Program& program, int32_t n) {
   const bool rows = !a.inputs.empty() && program.values[a.inputs[0]].shape.size() == 2;
   if (a.op == "activation" && rows && nodes.linear_at(1)) return {n, 2, activation_linear};
   if (a.op == "gated" && rows && nodes.linear_at(1)) return {n, 2, gated_linear};
+  if (a.op == "attention" && nodes.linear_at(1)) return {n, 2, attention_linear, attention_linear_bytes};
   if (a.op == "rope" && b != nullptr && b->op == "rope" && c != nullptr && c->op == "kv_write" && feeds(*b, *c) &&
       b->attrs.at("head_dim") == c->attrs.at("head_dim") && program.values[c->inputs[2]].dtype != kU8)
     return {n, 3, rope_write};

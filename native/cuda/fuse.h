@@ -30,6 +30,10 @@ void gated_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
 // y = fn(gate) up of a call of linear with the outputs gate and up, rounded too; false, nothing done: it has no kernel
 // for these sizes and types.
 bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget& round, const Gpu& gpu);
+// Whether y was rounded too: that is so where all rows are merged from chunks.
+bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
+int64_t attention_workspace(const OpCall& call);
+void linear_of_rows(const OpCall& call, const Gpu& gpu);
 void linear_of_rounded(const OpCall& call, const Gpu& gpu);
 RoundTarget linear_target(const OpCall& call);
 // rope of q, rope of k, and the cache write of that k and of v.

@@ -216,10 +216,10 @@ static void linear_products(const OpCall& call, const Gpu& gpu, bool rounded) {
   if (source.rows > 0) multiply(call, gpu, source, products, call.out_count, call.workspace, rounded);
 }
 
-static void linear_run(const OpCall& call, const Gpu& gpu) { linear_products(call, gpu, false); }
+void linear_of_rows(const OpCall& call, const Gpu& gpu) { linear_products(call, gpu, false); }
 void linear_of_rounded(const OpCall& call, const Gpu& gpu) { linear_products(call, gpu, true); }
 
 extern const CudaOp linear_op;
-const CudaOp linear_op = {linear_run, linear_workspace, linear_compute};
+const CudaOp linear_op = {linear_of_rows, linear_workspace, linear_compute};
 
 }  // namespace verdant::cuda
