@@ -7,7 +7,7 @@ namespace verdant::cuda {
 // 16 bytes, both places multiples of 16.
 static __device__ __forceinline__ void copy_16(void* to, const void* from) {
 #if defined(VERDANT_EMULATED)
-  std::memcpy(to, from, 16);
+  emulator::work_later([=] { std::memcpy(to, from, 16); });
 #else
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))),
                "l"(from)
@@ -16,13 +16,17 @@ static __device__ __forceinline__ void copy_16(void* to, const void* from) {
 }
 // Those asked for so far are one group.
 static __device__ __forceinline__ void copies_close() {
-#if !defined(VERDANT_EMULATED)
+#if defined(VERDANT_EMULATED)
+  emulator::close_work();
+#else
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Until the thread's own copies have all come.
+// Until the thread's own groups have all come; by all threads of a warp.
 static __device__ __forceinline__ void copies_wait() {
-#if !defined(VERDANT_EMULATED)
+#if defined(VERDANT_EMULATED)
+  emulator::finish_work(0);
+#else
   asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }

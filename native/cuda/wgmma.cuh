@@ -17,7 +17,7 @@ static __device__ __forceinline__ void products_begin() {
 }
 static __device__ __forceinline__ void products_close() {
 #if defined(VERDANT_EMULATED)
-  emulator::close_products();
+  emulator::close_work();
 #else
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
@@ -26,7 +26,7 @@ static __device__ __forceinline__ void products_close() {
 template <int kOpen>
 static __device__ __forceinline__ void products_wait() {
 #if defined(VERDANT_EMULATED)
-  emulator::finish_products(kOpen);
+  emulator::finish_work(kOpen);
 #else
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kOpen) : "memory");
 #endif
@@ -89,7 +89,7 @@ template <int kCols>
 static __device__ __forceinline__ void multiply_tiles(float (&d)[kCols / 2], uint64_t a, uint64_t b, bool add) {
 #if defined(VERDANT_EMULATED)
   float* const sums = d;
-  emulator::multiply_later([=] {
+  emulator::work_later([=] {
     const int row = warp_index() % 4 * 16 + warp_lane() / 4;
     const emulator::Operands x[2] = {operand_row(a, row), operand_row(a, row + 8)};
     multiply_rows<kCols>(sums, x, b, add);
@@ -153,7 +153,7 @@ static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], 
       rows[h][k] = static_cast<uint16_t>(given[h + k / 8 * 2] >> k % 2 * 16);
     }
   emulator::warp_barrier(0xffffffffu);
-  emulator::multiply_later([=] {
+  emulator::work_later([=] {
     emulator::Operands x[2];
     for (unsigned h = 0; h < 2; h++) x[h].set(rows[h].data());
     multiply_rows<kCols>(sums, x, b, add);

@@ -139,9 +139,9 @@ void went_on();
 // A copy that is done some time after this thread and the others have gone on.
 void copy_later(std::function<void()> copy);
 // A product that reads its operands some time until the thread waits for it: in groups, of which `left` may be open.
-void multiply_later(std::function<void()> product);
-void close_products();
-void finish_products(unsigned left);
+void work_later(std::function<void()> work);
+void close_work();
+void finish_work(unsigned left);
 
 // Work of a stream: done now, or when the graph that the stream captures is launched.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);

@@ -32,7 +32,7 @@ struct Fiber {
   unsigned warp_mask = 0;  // of the warp barrier it waits at; 0: none
   int barrier = -1;        // of the block, where it waits; kOfCluster: of the cluster
   unsigned barrier_count = 0;
-  Work open;  // products that were issued, then groups of them that were closed
+  Work open;  // asynchronous work of its own: products and copies that were issued, then groups that were closed
   std::deque<Work> groups;
 };
 constexpr int kOfCluster = 1 << 20;
@@ -264,12 +264,12 @@ void went_on() { cluster->progress++; }
 
 void copy_later(std::function<void()> copy) { cluster->copies.push_back(std::move(copy)); }
 
-void multiply_later(std::function<void()> product) { self().open.push_back(std::move(product)); }
-void close_products() {
+void work_later(std::function<void()> work) { self().open.push_back(std::move(work)); }
+void close_work() {
   self().groups.push_back(std::move(self().open));
   self().open.clear();
 }
-void finish_products(unsigned left) {
+void finish_work(unsigned left) {
   while (self().groups.size() > left) {
     for (const std::function<void()>& product : self().groups.front()) product();
     self().groups.pop_front();
