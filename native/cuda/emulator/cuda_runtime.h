@@ -138,7 +138,7 @@ void pause();
 void went_on();
 // A copy that is done some time after this thread and the others have gone on.
 void copy_later(std::function<void()> copy);
-// A product that reads its operands some time until the thread waits for it: in groups, of which `left` may be open.
+// A product or copy of a thread, done some time until the thread waits for it: in groups, of which `left` may be open.
 void work_later(std::function<void()> work);
 void close_work();
 void finish_work(unsigned left);
