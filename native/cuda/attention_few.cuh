@@ -170,6 +170,7 @@ static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, con
 // One block: up to kQ queries of a tile, every gridDim.y-th chunk of their keys.
 template <KvForm kForm, int kQ>
 static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel(AttentionArgs a, SplitArgs split) {
+  wait_for_predecessors();
   __shared__ FewShared<kQ> m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;
   const int64_t part = rest % split.parts, number = rest / split.parts;
@@ -228,6 +229,7 @@ static __device__ __forceinline__ RowTile merge_tile(const AttentionArgs& a, con
 // the forms that a linear wants, too.
 template <bool kLog2>
 static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split, RoundTarget round) {
+  wait_for_predecessors();
   __shared__ float rounded[kMergeThreads];
   const int64_t head = blockIdx.x % a.heads;
   const RowTile tile = merge_tile(a, split, blockIdx.x / a.heads);

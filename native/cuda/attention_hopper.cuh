@@ -284,6 +284,7 @@ static __device__ __forceinline__ void read_blocks(const TileAttention& h, const
 template <int kCols>
 static __global__ void __launch_bounds__(kTileThreads, 1)
     attention_tile_kernel(const __grid_constant__ TileAttention h) {
+  wait_for_predecessors();
 #if defined(VERDANT_HOPPER)
   VERDANT_DYNAMIC_SHARED_1024(shared);
   TileShared<kCols>& m = *reinterpret_cast<TileShared<kCols>*>(shared);

@@ -302,6 +302,7 @@ static __device__ __forceinline__ void many_values(const AttentionArgs& a, const
 template <KvForm kForm, int kCols>
 static __global__ void __launch_bounds__(kManyThreads, 2)
     attention_many_kernel(const __grid_constant__ AttentionArgs a, int64_t size, int64_t parts, int64_t few) {
+  wait_for_predecessors();
   VERDANT_DYNAMIC_SHARED(shared);
   ManyShared& m = *reinterpret_cast<ManyShared*>(shared);
   const int64_t kv_head = blockIdx.x % a.kv_heads, number = gridDim.x / a.kv_heads - 1 - blockIdx.x / a.kv_heads;

@@ -7,6 +7,7 @@ namespace verdant::cuda {
 // One block per row and kv head, a thread per key and query head in turn: p = exp(s - m) / l, zero where unseen.
 template <KvForm kForm>
 static __global__ void attention_probs_kernel(AttentionArgs a) {
+  wait_for_predecessors();
   const int64_t kv_head = blockIdx.x % a.kv_heads;
   RowTile tile = row_tile(a, 1, blockIdx.x / a.kv_heads);
   if (tile.begin >= tile.end) return;

@@ -130,6 +130,7 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
 template <int kCols>
 static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHead / kCols)
     tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split) {
+  wait_for_predecessors();
   constexpr int kPages = kChunkPages * kWarp / tensor_few_threads(kCols);  // of a warp
   __shared__ TensorFewShared m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;

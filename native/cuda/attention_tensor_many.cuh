@@ -152,6 +152,7 @@ struct TensorWarp {
 template <int kCols>
 static __global__ void __launch_bounds__(kTensorThreads, 2)
     tensor_many_kernel(const __grid_constant__ AttentionArgs a, int64_t size, int64_t parts, int64_t few) {
+  wait_for_predecessors();
   VERDANT_DYNAMIC_SHARED(shared);
   TensorShared<kCols>& m = *reinterpret_cast<TensorShared<kCols>*>(shared);
   const int64_t kv_head = blockIdx.x % a.kv_heads, number = gridDim.x / a.kv_heads - 1 - blockIdx.x / a.kv_heads;

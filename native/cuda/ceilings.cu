@@ -13,6 +13,7 @@ constexpr int kThreads = 512, kBatch = 8;
 
 // Every word once; the sum keeps the loads alive.
 __global__ void __launch_bounds__(kThreads) read_kernel(const uint4* data, int64_t count, unsigned* out) {
+  wait_for_predecessors();
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads;
   unsigned sum = 0;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride * kBatch) {
@@ -33,6 +34,7 @@ constexpr int kTurns = 1 << 14;
 #endif
 
 __global__ void __launch_bounds__(kThreads) fma_kernel(float x, float y, float* out) {
+  wait_for_predecessors();
   float a[kChains];
 #pragma unroll
   for (int i = 0; i < kChains; i++) a[i] = static_cast<float>(threadIdx.x + i);
@@ -46,6 +48,7 @@ __global__ void __launch_bounds__(kThreads) fma_kernel(float x, float y, float* 
 }
 
 __global__ void __launch_bounds__(kThreads) mma_kernel(uint32_t word, float* out) {
+  wait_for_predecessors();
   const uint32_t a[4] = {word, word, word, word};
   float c[kChains][4] = {};
   for (int t = 0; t < kTurns / 4; t++)

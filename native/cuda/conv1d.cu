@@ -15,6 +15,7 @@ struct ConvRow {
 // One thread per row of y: row t of its sequence begins at stride * t - padding.
 static __global__ void conv_rows_kernel(const int32_t* starts, const int32_t* y_starts, int64_t sequences, int64_t rows,
                                         int64_t stride, int64_t padding, ConvRow* out) {
+  wait_for_predecessors();
   const int64_t row = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   const int64_t s = sequence_of(y_starts, sequences, row);

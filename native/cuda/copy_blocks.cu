@@ -11,6 +11,7 @@ constexpr int64_t kCopyBytes = 64 << 10;  // of a block of threads
 // Piece `blockIdx.y` of a copy. A copy that names a block outside the state does nothing.
 template <class Word>
 static __global__ void copy_blocks_kernel(uint8_t* state, const int32_t* copies, int64_t blocks, int64_t bytes) {
+  wait_for_predecessors();
   const int64_t from = copies[2 * blockIdx.x], to = copies[2 * blockIdx.x + 1];
   if (from < 0 || from >= blocks || to < 0 || to >= blocks || from == to) return;
   const int64_t words = bytes / static_cast<int64_t>(sizeof(Word)),

@@ -32,9 +32,10 @@ class CudaModel : public Model {
     for (const Value& value : program.values)
       if (value.kind == ValueKind::weight) control.bytes_total += stored_bytes(*value.weight);
     std::vector<BoundValue> bound(program.values.size());
+    UploadWorkers workers;
     for (size_t v = 0; v < program.values.size(); v++) {
       const Value& value = program.values[v];
-      if (value.kind == ValueKind::weight) bound[v] = bind_weight(value, panels[v], control);
+      if (value.kind == ValueKind::weight) bound[v] = bind_weight(value, panels[v], workers, control);
       if (value.kind == ValueKind::state) bound[v] = bind_state(value);
     }
     return std::make_shared<CudaExecutable>(device_, std::move(program), std::move(bound));
@@ -68,10 +69,10 @@ class CudaModel : public Model {
     return t;
   }
 
-  BoundValue bind_weight(const Value& value, bool panels, CompileControl& control) {
+  BoundValue bind_weight(const Value& value, bool panels, UploadWorkers& workers, CompileControl& control) {
     const std::string key = (panels ? "" : "vector ") + weight_key(*value.weight);
     if (panels) {
-      auto held = upload_matrix(device_, value.weight, threads_, control);
+      auto held = upload_matrix(device_, value.weight, threads_, workers, control);
       remember(key, held, held->bytes);
       return {view(value, &held->matrix, kF32), held};
     }

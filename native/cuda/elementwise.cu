@@ -54,6 +54,7 @@ struct Softcap {
 // y = f, row by row, and rounded for the linear that reads it.
 template <class F>
 static __global__ void rounded_kernel(float* y, int64_t rows, int64_t cols, F f, RoundTarget to) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
   if (i >= rows * to.groups * 2) return;
   const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);

@@ -34,7 +34,7 @@ CudaExecutable::CudaExecutable(int32_t device, Program program, std::vector<Boun
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device_));
   gpu_ = {properties.multiProcessorCount, static_cast<int64_t>(properties.sharedMemPerBlockOptin), stream_,
-          hopper_kernels()};
+          hopper_kernels(), dependent_launch()};
   resolve_nodes();
   node_ns_.assign(nodes_.size(), 0);
   node_calls_.assign(nodes_.size(), 0);

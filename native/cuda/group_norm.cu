@@ -9,6 +9,7 @@ constexpr int kNormColumns = 32, kNormLanes = 8;  // a block of threads: columns
 // One block per sequence and 32 columns: thread (c, l) takes rows l, l + 8, ... of column c; sums in double.
 static __global__ void group_norm_kernel(const float* x, const float* weight, const float* bias, const int32_t* starts,
                                          float* y, int64_t cols, double eps) {
+  wait_for_predecessors();
   __shared__ double sums[kNormLanes][kNormColumns];
   const int64_t blocks = (cols + kNormColumns - 1) / kNormColumns, s = blockIdx.x / blocks;
   const int c = static_cast<int>(threadIdx.x), l = static_cast<int>(threadIdx.y);

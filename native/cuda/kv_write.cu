@@ -34,6 +34,7 @@ static __device__ __forceinline__ float kv_quantize(const float* x, int64_t n, i
 
 // q8: one warp per head of a row.
 static __global__ void kv_write_q8_kernel(const float* k, const float* v, KvPlaces c, int64_t rows) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * (kElementThreads / kWarp) + warp_index();
   if (i >= rows * c.kv_heads) return;
   const KvSlot at = kv_slot(c.tables, i / c.kv_heads);

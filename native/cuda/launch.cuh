@@ -12,8 +12,8 @@ namespace verdant::cuda {
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kWarp = 32;
 
-// kernel(args...) on a grid of clusters of `cluster` blocks with `shared` bytes of dynamic shared memory each. Nothing
-// where the grid is empty.
+// kernel(args...) on a grid of clusters of `cluster` blocks with `shared` bytes of dynamic shared memory each, which
+// may begin early where gpu.dependent_launch. Nothing where the grid is empty.
 template <class... Params, class... Args>
 void launch_clusters(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, unsigned cluster, const Gpu& gpu,
                      const Args&... args) {
@@ -24,23 +24,45 @@ void launch_clusters(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t s
   if (shared > 48 << 10)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)));
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = cluster;
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchAttribute attributes[2]{};
   cudaLaunchConfig_t config{};
+  config.attrs = attributes;
+  if (cluster > 1) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  }
+  if (gpu.dependent_launch) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  }
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = static_cast<size_t>(shared);
   config.stream = gpu.stream;
-  config.attrs = &attribute;
-  config.numAttrs = cluster > 1 ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...));
 #endif
 }
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), dim3 grid, dim3 block, int64_t shared, const Gpu& gpu, const Args&... args) {
   launch_clusters(kernel, grid, block, shared, 1, gpu, args...);
+}
+
+// Every thread of every kernel calls this before it reads or writes device memory and before it returns. It lets the
+// next kernel of the stream begin, as soon as all blocks of this one have come here and there is room, and waits until
+// the kernels before have ended and what they wrote is seen. A kernel waits for the one before it only, which has ended
+// when all its threads have waited in their turn: where one kernel did not wait, later ones could overtake it. Before
+// the wait a kernel may prepare shared memory and look at weights, which no step writes.
+//       PTX ISA 7.8: griddepcontrol
+static __device__ __forceinline__ void wait_for_predecessors() {
+#if defined(VERDANT_EMULATED)
+  emulator::current->waited = true;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // Blocks that `count` pieces of `size` fill.

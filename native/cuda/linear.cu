@@ -38,6 +38,7 @@ static Deal deal_of(DType type, bool hopper) {
 
 // x (rows, cols) in bf16: a thread takes half a group.
 static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, RoundTarget to) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= rows * to.groups * 2) return;
   const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);

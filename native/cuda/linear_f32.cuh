@@ -37,6 +37,7 @@ static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const Blo
 // below the columns, n a row of w of the same group.
 template <DType kType, int kRows, class X>
 static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList list, RowSource source, X x) {
+  wait_for_predecessors();
   VERDANT_DYNAMIC_SHARED(shared);
   int64_t block;
   const SegmentArgs& s = own_segment(list, block);

@@ -27,6 +27,11 @@ static __global__ void __launch_bounds__(kLinearThreads) linear_gated_kernel(con
   const int count = left < kHalfGroup ? static_cast<int>(left) : kHalfGroup;
   const auto x_row = [&](int64_t i) { return i < a.rows ? i : a.rows - 1; };
   if (count > 0) {
+    call_weights<kType>(a.gate, few_weights(a.gate, begin, count));
+    call_weights<kType>(a.up, few_weights(a.up, begin, count));
+  }
+  wait_for_predecessors();
+  if (count > 0) {
     const FewWeights w[2] = {few_weights(a.gate, begin, count), few_weights(a.up, begin, count)};
     float acc[2][kTiles][4] = {};
     few_slice<kType, kTiles>(a.gate, w, a.r, x_row, acc);

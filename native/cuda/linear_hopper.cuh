@@ -132,6 +132,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
   const auto slice_size = [&](int64_t s) { return s + 1 < slices ? per : a.groups - s * per; };
   RingPlace<kWideStages> at;
   make_ring<WideShared, kWideStages>(m, 2 * kGroupThreads / kWarp);
+  wait_for_predecessors();
   if (threadIdx.x < kGroupThreads) {
     fewer_registers<40>();
     if (threadIdx.x != 0) return;
@@ -180,6 +181,7 @@ static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(cons
   const int64_t groups = rest < 0 ? 0 : rest < per ? rest : per;
   RingPlace<kSplitStages> at;
   make_ring<SplitShared, kSplitStages>(m, kGroupThreads / kWarp);
+  wait_for_predecessors();
   auto* own = reinterpret_cast<float*>(m.stages);
   if (threadIdx.x >= kGroupThreads) {
     if (threadIdx.x == kGroupThreads) bring_slice(a, t, begin, groups, m, at);

@@ -2,6 +2,7 @@
 // 32 or 16 products), sums in f32. One chain per element and slice whatever the number of rows: both kernels below give
 // the same bits, and those of linear_hopper.cuh.
 #pragma once
+#include "cuda/copies.cuh"
 #include "cuda/fragments.cuh"
 #include "cuda/linear_args.cuh"
 
@@ -87,6 +88,25 @@ static __device__ __forceinline__ FewWeights few_weights(const SegmentArgs& s, i
   return {row(g), row(g + 8)};
 }
 
+// Brings the first 256 bytes of each field of the 16 rows, within the slice of columns of a warp, to the L2 cache:
+// while the kernel waits, where it does.
+template <DType kType>
+static __device__ __forceinline__ void call_weights([[maybe_unused]] const SegmentArgs& s,
+                                                    [[maybe_unused]] const FewWeights& w) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  constexpr BlockLayout kLayout = block_layout(kType);
+  constexpr int kLine = 128;
+  const int64_t per = slice_groups(s.cols) * kGroup, begin = warp_index() * per;
+  const int64_t end = begin + per < s.cols ? begin + per : s.cols;
+  const uint8_t* row = warp_lane() % 4 < 2 ? w.low : w.high;
+#pragma unroll
+  for (int f = 0; f < kMaxFields; f++) {
+    const int64_t at = begin * kLayout.bytes[f] / kLayout.block + warp_lane() % 2 * kLine;
+    if (at < end * kLayout.bytes[f] / kLayout.block) call_line(row + field_offset(kLayout, f, s.blocks) + at);
+  }
+#endif
+}
+
 // acc of each matrix, (16 rows of w, 8 kTiles rows of x), over the slice of columns of a warp. All matrices are of the
 // size of `s`; x_row(i): the row of x that is row i.
 template <DType kType, int kTiles, int kMatrices, class Rows>
@@ -157,6 +177,11 @@ static __global__ void __launch_bounds__(kLinearThreads)
   __shared__ FewSums<kTiles> sums;
   int64_t block;
   const SegmentArgs& s = own_segment(list, block);
+  if (source.tiles == nullptr) {
+    const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
+    call_weights<kType>(s, few_weights(s, b.w_begin, b.w_count));
+  }
+  wait_for_predecessors();
   const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
   if (b.count <= 0) return;
   const FewWeights w[1] = {few_weights(s, b.w_begin, b.w_count)};
@@ -227,6 +252,7 @@ static __device__ __forceinline__ void store_stage(const ManyLoad& l, ManyStage&
 template <DType kType>
 static __global__ void __launch_bounds__(kManyThreads, 1)
     linear_many_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
+  wait_for_predecessors();
   VERDANT_DYNAMIC_SHARED(shared);
   auto* stages = reinterpret_cast<ManyStage*>(shared);
   int64_t block;

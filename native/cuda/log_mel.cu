@@ -8,6 +8,7 @@ constexpr int kLogMelThreads = 1024;
 
 // The largest power of each sequence, one block each; log10 keeps order. A NaN is passed over, as by every comparison.
 static __global__ void loudest_kernel(const float* x, const int32_t* starts, int64_t cols, float* most) {
+  wait_for_predecessors();
   __shared__ float scratch[kLogMelThreads / kWarp];
   float m = 0.0f;
   for (int64_t i = starts[blockIdx.x] * cols + threadIdx.x; i < starts[blockIdx.x + 1] * cols; i += kLogMelThreads)

@@ -6,6 +6,7 @@ namespace verdant::cuda {
 
 // One thread per sample; a sample's row is its number (k above 1 needs one row per sequence).
 static __global__ void loop_kernel(LoopStep step) {
+  wait_for_predecessors();
   const int64_t s = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (s >= step.samples) return;
   int32_t* const status = step.status + step.iteration * step.samples + s;

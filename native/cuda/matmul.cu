@@ -13,6 +13,7 @@ struct MatmulSizes {
 
 // y (m, n) of one of the leading dims = a (m, k) b (k, n): one fmaf chain per element, k ascending.
 static __global__ void matmul_kernel(const float* a, const float* b, float* y, MatmulSizes z) {
+  wait_for_predecessors();
   __shared__ float as[kTile][kTile], bs[kTile][kTile + 1];
   const int tx = static_cast<int>(threadIdx.x), ty = static_cast<int>(threadIdx.y);
   const int64_t across = (z.n + kTile - 1) / kTile, down = (z.m + kTile - 1) / kTile;

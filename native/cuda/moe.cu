@@ -63,6 +63,7 @@ static int64_t moe_workspace(const OpCall& call) { return moe_layout(call).bytes
 // One warp per row: p = softmax(router), then the `top` largest, the lower expert where they are equal.
 static __global__ void route_kernel(const float* router, int64_t rows, int32_t experts, int32_t top, bool normalise,
                                     float* probs, int32_t* chosen, float* weights) {
+  wait_for_predecessors();
   const int64_t row = int64_t{blockIdx.x} * (kMoeThreads / kWarp) + warp_index();
   if (row >= rows) return;
   const int lane = warp_lane();
@@ -108,6 +109,7 @@ static __global__ void route_kernel(const float* router, int64_t rows, int32_t e
 
 // How many of `count` experts of places are `expert`: one block per expert.
 static __global__ void count_kernel(const int32_t* chosen, int64_t count, int32_t* counts) {
+  wait_for_predecessors();
   __shared__ int32_t sums[kMoeThreads / kWarp];
   int32_t sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += kMoeThreads) sum += chosen[i] == static_cast<int32_t>(blockIdx.x);
@@ -122,6 +124,7 @@ static __global__ void count_kernel(const int32_t* chosen, int64_t count, int32_
 // The places and tiles of an expert, one block each: places in order of rows.
 static __global__ void place_kernel(const int32_t* chosen, int64_t count, int32_t top, const int32_t* counts,
                                     int32_t* place, int32_t* row_of, ExpertTile* tiles, int64_t tile_count) {
+  wait_for_predecessors();
   __shared__ int32_t first_place, first_tile, tiles_in_all;
   __shared__ int32_t warps[kMoeThreads / kWarp];
   const int32_t expert = static_cast<int32_t>(blockIdx.x), thread = static_cast<int32_t>(threadIdx.x);
@@ -167,6 +170,7 @@ static __global__ void place_kernel(const int32_t* chosen, int64_t count, int32_
 }
 
 static __global__ void expert_gate_kernel(float* gate, const float* up, int64_t count, int64_t fn) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * kMoeThreads + threadIdx.x;
   if (i < count) gate[i] = activate(fn, gate[i]) * up[i];
 }
@@ -174,6 +178,7 @@ static __global__ void expert_gate_kernel(float* gate, const float* up, int64_t 
 // y[r] = sum over the experts of row r, ascending, of weight * down[place]
 static __global__ void combine_kernel(const float* down, const int32_t* place, const float* weights, int32_t top,
                                       int64_t rows, int64_t hidden, float* y) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * kMoeThreads + threadIdx.x;
   if (i >= rows * hidden) return;
   const int64_t row = i / hidden, column = i % hidden;

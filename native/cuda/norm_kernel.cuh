@@ -17,6 +17,7 @@ struct NormScratch {
 template <class Norm>
 static __global__ void norm_kernel(Norm norm, const float* a, const float* b, float* sum, float* y, int64_t cols,
                                    RoundTarget round) {
+  wait_for_predecessors();
   __shared__ NormScratch scratch;
   const int64_t row = blockIdx.x;
   const float* x = a + row * cols;

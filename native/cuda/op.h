@@ -12,8 +12,13 @@ struct Gpu {
   int32_t multiprocessors;
   int64_t shared_bytes;  // of a block, at most
   cudaStream_t stream;
-  bool hopper = false;  // takes the kernels of hopper.cuh
+  bool hopper = false;            // takes the kernels of hopper.cuh
+  bool dependent_launch = false;  // kernels begin before the one before has ended, see wait_for_predecessors
 };
+
+// Whether the calling thread's GPU takes kernels that way: it runs code for 9.0 or newer, its driver captures them into
+// graphs, and VERDANT_CUDA_DEPENDENT_LAUNCH is not `0`.
+bool dependent_launch();
 
 // Rows of a weight matrix of one type, in device memory. A row of blocks lies field by field (`kLayouts` of weights.h),
 // each field of all its blocks one after another and 16-byte aligned; a row of single numbers lies as it is.

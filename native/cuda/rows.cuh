@@ -21,6 +21,7 @@ static inline float* float_output(const OpCall& call, int i = 0) { return static
 // f(i) for every i below n; f is a small struct that holds the operands.
 template <class F>
 static __global__ void each_kernel(int64_t n, F f) {
+  wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
   if (i < n) f(i);
 }

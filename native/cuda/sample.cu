@@ -69,6 +69,7 @@ static __device__ void sample_one(const SampleArgs& a, SampleShared& shared, int
 }
 
 static __global__ void __launch_bounds__(kSampleThreads) sample_kernel(const __grid_constant__ SampleArgs a) {
+  wait_for_predecessors();
   __shared__ SampleShared shared;
   for (int64_t s = blockIdx.x; s < a.samples; s += gridDim.x) sample_one(a, shared, s);
 }

@@ -6,6 +6,7 @@ constexpr int kSoftmaxThreads = 256;
 
 // One block per row; thread t takes columns t, t + 256, ...
 static __global__ void softmax_kernel(const float* x, float* y, int64_t cols) {
+  wait_for_predecessors();
   __shared__ float most[kSoftmaxThreads / kWarp], sums[kSoftmaxThreads / kWarp];
   x += blockIdx.x * cols;
   y += blockIdx.x * cols;

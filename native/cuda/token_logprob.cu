@@ -8,6 +8,7 @@ constexpr int kLogprobThreads = 512;
 
 // One block per row: x[t] - max - log(sum exp(x - max)), sums in double; a target outside the vocabulary gives NaN.
 static __global__ void token_logprob_kernel(const float* x, const int32_t* targets, float* logprobs, int64_t vocab) {
+  wait_for_predecessors();
   __shared__ float most[kLogprobThreads / kWarp];
   __shared__ double sums[kLogprobThreads / kWarp];
   x += blockIdx.x * vocab;

@@ -53,10 +53,9 @@ class Upload {
     }
   }
 
-  std::shared_ptr<MatrixHolder> run(int32_t threads) {
-    share_out(threads, static_cast<int64_t>(pieces_.size()), [this] {
-      check(cudaSetDevice(device_));
-      return [this, worker = std::make_shared<Worker>()](int64_t i) {
+  std::shared_ptr<MatrixHolder> run(int32_t threads, UploadWorkers& workers) {
+    share_out(threads, static_cast<int64_t>(pieces_.size()), [&, this] {
+      return [this, worker = workers.take(device_)](int64_t i) {
         if (control_.cancelled.load()) throw Error("ERR_ABORTED", "uploading the weights was cancelled");
         upload(pieces_[static_cast<size_t>(i)], *worker);
       };
@@ -69,14 +68,8 @@ class Upload {
     size_t segment;
     int64_t begin, end;  // rows
   };
-  struct Worker {
-    std::vector<uint8_t> stored;
-    PinnedBuffer pinned[2];  // one is filled while the other is copied
-    Stream stream;           // goes first: it waits for the copies
-    int turn = 0;
-  };
 
-  void upload(const Piece& piece, Worker& worker) {
+  void upload(const Piece& piece, UploadWorker& worker) {
     const MatrixSegment& s = holder_->segments[piece.segment];
     const int64_t cols = holder_->matrix.cols, stored = row_bytes(s.type, cols), rows = piece.end - piece.begin;
     const BlockLayout layout = block_layout(s.type);
@@ -84,7 +77,7 @@ class Upload {
     worker.stored.resize(static_cast<size_t>(rows * stored));
     readers_[piece.segment]->read(piece.begin, rows, worker.stored.data());
     PinnedBuffer& pinned = worker.pinned[worker.turn ^= 1];
-    pinned.reserve(rows * s.row_bytes);
+    pinned.reserve(std::max(kPiece, rows * s.row_bytes));
     for (int64_t r = 0; r < rows; r++)
       spread_row(worker.stored.data() + r * stored, layout, blocks, pinned.data() + r * s.row_bytes);
     worker.stream.wait();  // the copy before this one: its memory is the next to be filled
@@ -102,12 +95,31 @@ class Upload {
 
 }  // namespace
 
+std::shared_ptr<UploadWorker> UploadWorkers::take(int32_t device) {
+  check(cudaSetDevice(device));
+  std::unique_ptr<UploadWorker> worker;
+  {
+    std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      worker = std::move(free_.back());
+      free_.pop_back();
+    }
+  }
+  if (worker == nullptr) worker = std::make_unique<UploadWorker>();
+  return {worker.release(), [this](UploadWorker* done) {
+            cudaStreamSynchronize(done->stream);
+            std::lock_guard lock(mutex_);
+            free_.emplace_back(done);
+          }};
+}
+
 std::shared_ptr<MatrixHolder> upload_matrix(int32_t device, const WeightExprPtr& expr, int32_t threads,
-                                            CompileControl& control) {
+                                            UploadWorkers& workers, CompileControl& control) {
   static auto* cache = new WeightCache<MatrixHolder>();  // never destroyed: threads may outlive static objects
   return cache->get(
       std::to_string(device) + " " + weight_key(*expr), control,
-      [&] { return Upload(device, expr, control).run(threads); }, [&] { control.bytes_done += stored_bytes(*expr); });
+      [&] { return Upload(device, expr, control).run(threads, workers); },
+      [&] { control.bytes_done += stored_bytes(*expr); });
 }
 
 std::shared_ptr<DeviceBuffer> upload_floats(const WeightExprPtr& expr) {

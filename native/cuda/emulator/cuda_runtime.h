@@ -119,6 +119,7 @@ namespace verdant::emulator {
 struct ThreadState {
   dim3 thread, block;
   unsigned rank;  // of the block in its cluster
+  bool waited;    // for the kernels before
 };
 extern thread_local ThreadState* current;
 extern thread_local dim3 grid_size, block_size;

@@ -63,6 +63,10 @@ void enter() {
   Fiber& self = block->fibers[block->running];
   for (;;) {
     (*cluster->body)();
+    if (!self.state.waited) {
+      std::fprintf(stderr, "emulated kernel: a thread ended without a wait for the kernels before\n");
+      std::abort();
+    }
     self.done = true;
     if (_setjmp(self.resume) == 0) _longjmp(cluster->scheduler, 1);
   }
@@ -205,6 +209,7 @@ void run_cluster(dim3 first) {
       f.state.thread = dim3(i % block_size.x, i / block_size.x % block_size.y, i / block_size.x / block_size.y);
       f.state.block = dim3(first.x + b, first.y, first.z);
       f.state.rank = b;
+      f.state.waited = false;
     }
   while (run_round()) {
   }
