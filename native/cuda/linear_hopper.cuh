@@ -51,18 +51,35 @@ static __device__ __forceinline__ HopperTile hopper_tile(const HopperArgs& a, in
   return {segment, (first + rest % wide) * kRows, rest / wide * kWeights};
 }
 
-// Brings the stages of `groups` groups of columns from `begin` on. One thread.
+// Announces the first stages of `groups` groups of columns from `begin` on, and brings their weights. One thread; gives
+// how many stages.
+template <int kRows, int kWeights, int kStages>
+static __device__ __forceinline__ int bring_weights(const HopperArgs& a, const HopperTile& t, int64_t begin,
+                                                    int64_t groups,
+                                                    HopperShared<HopperStage<kRows, kWeights>, kStages>& m) {
+  int i = 0;
+  for (; i < kStages && 2 * i < groups; i++) {
+    barrier_expect(m.full[i], (kRows + kWeights) * kTileBytes);
+    load_tile(a.w[t.segment], m.full[i], m.stages[i].w, t.weight, (begin + 2 * i) * kGroup);
+  }
+  return i;
+}
+
+// Brings the stages of `groups` groups of columns from `begin` on, of which the weights of the first `early` are on
+// their way. One thread.
 template <int kRows, int kWeights, int kStages>
 static __device__ __forceinline__ void bring_slice(const HopperArgs& a, const HopperTile& t, int64_t begin,
-                                                   int64_t groups,
+                                                   int64_t groups, int early,
                                                    HopperShared<HopperStage<kRows, kWeights>, kStages>& m,
                                                    RingPlace<kStages>& at) {
   for (int64_t j = 0; j < groups; j += 2) {
-    barrier_wait(m.empty[at.stage], at.turn ^ 1);
     Barrier& full = m.full[at.stage];
-    barrier_expect(full, (kRows + kWeights) * kTileBytes);
+    if (j >= 2 * early) {
+      barrier_wait(m.empty[at.stage], at.turn ^ 1);
+      barrier_expect(full, (kRows + kWeights) * kTileBytes);
+      load_tile(a.w[t.segment], full, m.stages[at.stage].w, t.weight, (begin + j) * kGroup);
+    }
     load_tile(a.x, full, m.stages[at.stage].x, t.row, (begin + j) * kGroup);
-    load_tile(a.w[t.segment], full, m.stages[at.stage].w, t.weight, (begin + j) * kGroup);
     at.next();
   }
 }
@@ -138,7 +155,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
     if (threadIdx.x != 0) return;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a, tile);
-      for (int64_t s = 0; s < slices; s++) bring_slice(a, t, s * per, slice_size(s), m, at);
+      for (int64_t s = 0; s < slices; s++) bring_slice(a, t, s * per, slice_size(s), 0, m, at);
     }
     return;
   }
@@ -181,10 +198,11 @@ static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(cons
   const int64_t groups = rest < 0 ? 0 : rest < per ? rest : per;
   RingPlace<kSplitStages> at;
   make_ring<SplitShared, kSplitStages>(m, kGroupThreads / kWarp);
+  const int early = threadIdx.x == kGroupThreads ? bring_weights(a, t, begin, groups, m) : 0;
   wait_for_predecessors();
   auto* own = reinterpret_cast<float*>(m.stages);
   if (threadIdx.x >= kGroupThreads) {
-    if (threadIdx.x == kGroupThreads) bring_slice(a, t, begin, groups, m, at);
+    if (threadIdx.x == kGroupThreads) bring_slice(a, t, begin, groups, early, m, at);
   } else {
     float sums[kSplitWeights / 2];
     multiply_slice(sums, 0, groups, m, at);
