@@ -27,16 +27,16 @@ struct EmbedPart {
       return;
     }
     if (at < 0 || at >= s.rows) return;
-    const uint8_t* w_row = s.data + at * s.row_bytes;
-    if constexpr (block_layout(kType).block == 1) {
+    const uint8_t* w_row = weight_row(s, static_cast<int32_t>(at));
+    if constexpr (!has_scales(kType)) {
       for (int k = 0; k < 8; k++) {
         const int64_t column = j * kGroup + 8 * t + k;
         if (column < s.cols) put(row, column, plain_weight<kType>(w_row, column));
       }
     } else {
       float w[8];
-      decode_lane<kType>(w_row, s.blocks, j, t, w);
-      for (int k = 0; k < 8; k++) put(row, j * kGroup + lane_column<kType>(t, k), w[k]);
+      decode_lane<kType>(w_row, s.units, static_cast<int>(j), t, w);
+      for (int k = 0; k < 8; k++) put(row, j * kGroup + lane_column(t, k), w[k]);
     }
   }
 };

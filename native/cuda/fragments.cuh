@@ -1,281 +1,406 @@
 // Weights as operands of tensor cores. A weight of every block type is scale * code + minimum with a code that a bf16
 // holds exactly, so codes are multiplied as they are and scales act on sums: nothing but x is rounded.
 #pragma once
+#include <bit>
+
 #include "cuda/numbers.cuh"
 #include "cuda/weights.h"
 
 namespace verdant::cuda {
 
-// How the 32 weights of a group are dealt to the four lanes t of a row, 8 each, as words of two:
-//   kEights: 8 t .. 8 t + 7.   kFours: 4 t .. 4 t + 3, then 16 + 4 t .. 16 + 4 t + 3, so that the first two words of
-//   all lanes are weights 0 .. 15.
-// x is dealt the same way; which weights meet in one product of 16 does not matter to it.
-enum class Deal { kEights, kFours };
-
-// Of a group of a row, in the order of the lanes' first and last two words where kHalves, else s[0], m[0] of all.
-struct GroupScale {
-  float s[2], m[2];
+// Words of a lane that lie together, brought by as few loads as can be.
+template <int kWords>
+struct Words {
+  uint32_t w[kWords];
 };
-
-static __device__ __forceinline__ uint32_t word_at(const uint8_t* p) { return *reinterpret_cast<const uint32_t*>(p); }
-static __device__ __forceinline__ uint2 words_at(const uint8_t* p) { return *reinterpret_cast<const uint2*>(p); }
-
-// Four codes of a byte each, below 128, as two words.
-static __device__ __forceinline__ void codes_to(uint32_t bytes, uint32_t minus, uint32_t& w0, uint32_t& w1) {
-  w0 = bf16_of_codes(__byte_perm(bytes, 0, 0x4140), minus);
-  w1 = bf16_of_codes(__byte_perm(bytes, 0, 0x4342), minus);
+template <int kWords>
+static __device__ __forceinline__ Words<kWords> load_words(const uint8_t* p) {
+  if constexpr (kWords == 1) return {{*reinterpret_cast<const uint32_t*>(p)}};
+  if constexpr (kWords == 2) {
+    const uint2 v = *reinterpret_cast<const uint2*>(p);
+    return {{v.x, v.y}};
+  }
+  if constexpr (kWords == 4) {
+    const uint4 v = *reinterpret_cast<const uint4*>(p);
+    return {{v.x, v.y, v.z, v.w}};
+  }
 }
-// -(128 + bias) twice, bias below 128.
-template <int kBias>
-static __device__ __forceinline__ uint32_t minus_bias() {
-  return 0xc300c300u | kBias | kBias << 16;
+// Word i; it is known when the program is compiled wherever speed matters.
+template <int kWords>
+static __device__ __forceinline__ uint32_t pick(const Words<kWords>& words, int i) {
+  uint32_t v = words.w[0];
+#pragma unroll
+  for (int k = 1; k < kWords; k++)
+    if (i == k) v = words.w[k];
+  return v;
 }
-// Bits 0 .. 3 of n to bit 0 of four bytes.
-static __device__ __forceinline__ uint32_t spread_bits(uint32_t n) { return (n & 15) * 0x00204081u & 0x01010101u; }
+// Byte i as a float: 2^23 + byte is a float whose low mantissa byte is the byte.
+template <int kWords>
+static __device__ __forceinline__ float byte_of(const Words<kWords>& words, int i, int begin = 0) {
+  return __uint_as_float(__byte_perm(pick(words, i / 4), 0x4b000000u, 0x7440 | i % 4)) -
+         (8388608.0f + static_cast<float>(begin));
+}
+template <int kWords>
+static __device__ __forceinline__ float half_of(const Words<kWords>& words, int i) {
+  return f16_value(pick(words, i / 2) >> (i % 2 * 16) & 0xffff);
+}
 
-// Fragments<type>: kDeal, kHalves (scales act on 16 weights), kMinima;
-//   load(row, blocks, j, t, w): codes of lane t of group j, 32 weights, of a row with so many blocks;
-//   scale(row, blocks, j).
+// (word & mask) | onto, in one instruction.
+static __device__ __forceinline__ uint32_t masked(uint32_t word, uint32_t mask, uint32_t onto) {
+#if defined(VERDANT_EMULATED)
+  return (word & mask) | onto;
+#else
+  uint32_t out;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(word), "r"(mask), "r"(onto));
+  return out;
+#endif
+}
+
+// Onto both halves of a word, as bits `to` and on of a code of kOfCode bits: kBits bits that lie in both halves of
+// `word`, before it was turned (units.h), from `from` on.
+template <int kBits, int kOfCode>
+static __device__ __forceinline__ uint32_t bits_onto(uint32_t word, int from, int to, uint32_t onto) {
+  const uint32_t mask = ((1u << kBits) - 1) << (to + code_begin(kOfCode));
+  return masked(__funnelshift_r(word, word, static_cast<unsigned>(from - to)), mask | mask << 16, onto);
+}
+
+// The codes of pair q of a set (units.h) onto both halves of a word.
+template <int kBits>
+static __device__ __forceinline__ uint32_t pair_onto(const uint32_t (&set)[CodeSet<kBits>::kWords], int q,
+                                                     uint32_t onto) {
+  using Set = CodeSet<kBits>;
+  if (q < Set::kDirect) return bits_onto<kBits, kBits>(set[q / Set::kFields], kBits * (q % Set::kFields), 0, onto);
+  if constexpr (kBits == 6) {
+    const int i = q - Set::kDirect;
+    return bits_onto<2, kBits>(set[2], 12 + 2 * i, 4, bits_onto<4, kBits>(set[i], 12, 0, onto));
+  }
+#pragma unroll
+  for (int n = 0; n < Set::kWords; n++) onto = bits_onto<1, kBits>(set[n], 15, n, onto);
+  return onto;
+}
+
+// A number of at most eight bits in both halves of a word, as bf16.
+constexpr uint32_t twice_bf16(float x) {
+  const uint32_t half = std::bit_cast<uint32_t>(x) >> 16;
+  return half | half << 16;
+}
+
+// How minima come to a sum: not at all; scaled and added with each group; or as products of whole numbers with sums of
+// x, of a whole unit at once. Then what codes are too large by comes in the same way, which saves its subtraction.
+enum class Minima { kNone, kOfGroups, kOfUnit };
+
+// Fragments<type>, of weights in units of kGroups groups of 32:
+//   Codes: what lane t of the four of a row holds of a unit; codes(row, units, u, t) of unit u of so many of a row;
+//   words(codes, i, w): the codes of group i, four words of two; words_at(row, units, j, t, w): of group j of the row;
+//   Head: scales of a unit; head(row, units, u); scale(head, i, half): of group i, or of 16 weights where kHalves;
+//   kMinima, and where there are: minimum(head, i, half);
+//   kOfUnit: codes are too large by kExcess; minima(head, t), scales(head, t): whole numbers of sums of 16 columns 2 t,
+//   2 t + 1, and 2 t + 8, 2 t + 9, as two words; factors(head): what both are to be multiplied with.
 template <DType kType>
 struct Fragments;
 
 template <DType kType>
-struct BlockFields {
-  // field_offset of weights.h
+struct UnitFields {
+  static constexpr UnitLayout kLayout = unit_layout(kType);
+  static constexpr int kGroups = kLayout.cols / 32;
+  static constexpr bool kHalves = false;
+  static constexpr Minima kMinima = Minima::kNone;
+
+  // Field kField of unit u.
   template <int kField>
-  static __device__ __forceinline__ int64_t offset(int64_t blocks) {
+  static __device__ __forceinline__ const uint8_t* field(const uint8_t* row, int units, int u) {
+    return row + field_offset<kField>(units) + kLayout.bytes[kField] * u;
+  }
+
+ private:
+  template <int kField>
+  static __device__ __forceinline__ int field_offset(int units) {
     if constexpr (kField == 0) {
       return 0;
     } else {
-      constexpr int32_t kBytes = block_layout(kType).bytes[kField - 1];
-      return offset<kField - 1>(blocks) + (kBytes * blocks + 15) / 16 * 16;
+      constexpr int32_t kBytes = kLayout.bytes[kField - 1];
+      return field_offset<kField - 1>(units) + (kBytes * units + 15) / 16 * 16;
     }
   }
-  template <int kField>
-  static __device__ __forceinline__ const uint8_t* field(const uint8_t* row, int64_t blocks) {
-    return row + offset<kField>(blocks);
-  }
 };
 
 template <>
-struct Fragments<kQ8_0> : BlockFields<kQ8_0> {
-  static constexpr Deal kDeal = Deal::kEights;
-  static constexpr bool kHalves = false, kMinima = false;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const uint2 q = words_at(field<1>(row, blocks) + 32 * j + 8 * t);
-    const uint32_t a = q.x ^ 0x80808080u, b = q.y ^ 0x80808080u;
-    w[0] = bf16_of_bytes(a, 0, 1, 128.0f);
-    w[1] = bf16_of_bytes(a, 2, 3, 128.0f);
-    w[2] = bf16_of_bytes(b, 0, 1, 128.0f);
-    w[3] = bf16_of_bytes(b, 2, 3, 128.0f);
+struct Fragments<kBF16> : UnitFields<kBF16> {
+  struct Codes {
+    uint2 low, high;
+  };
+  struct Head {};
+  static __device__ __forceinline__ Codes codes(const uint8_t* row, int, int u, int t) {
+    const auto* p = reinterpret_cast<const uint2*>(row + 64 * u + 8 * t);
+    return {p[0], p[4]};
   }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t, int64_t j) {
-    return {{f16_at(row + 2 * j), 0.0f}, {0.0f, 0.0f}};
+  static __device__ __forceinline__ Head head(const uint8_t*, int, int) { return {}; }
+  static __device__ __forceinline__ void words(const Codes& c, int, uint32_t w[4]) {
+    w[0] = c.low.x;
+    w[1] = c.low.y;
+    w[2] = c.high.x;
+    w[3] = c.high.y;
   }
-};
-
-// Nibbles of 16 bytes a group: low ones first, then high ones; with a fifth bit where kHigh.
-template <DType kType, int kBias, bool kHigh, bool kWithMinimum>
-struct NibbleFragments : BlockFields<kType> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = false, kMinima = kWithMinimum;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const uint32_t v = word_at(BlockFields<kType>::template field<kHigh ? 2 : 1>(row, blocks) + 16 * j + 4 * t);
-    uint32_t low = v & 0x0f0f0f0fu, high = v >> 4 & 0x0f0f0f0fu;
-    if constexpr (kHigh) {
-      const uint32_t bits = word_at(BlockFields<kType>::template field<1>(row, blocks) + 4 * j);
-      low |= spread_bits(bits >> (4 * t)) << 4;
-      high |= spread_bits(bits >> (16 + 4 * t)) << 4;
-    }
-    const uint32_t minus = minus_bias<kBias>();
-    codes_to(low, minus, w[0], w[1]);
-    codes_to(high, minus, w[2], w[3]);
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t, int64_t j) {
-    if constexpr (!kWithMinimum) return {{f16_at(row + 2 * j), 0.0f}, {0.0f, 0.0f}};
-    return {{f16_at(row + 4 * j), 0.0f}, {f16_at(row + 4 * j + 2), 0.0f}};
-  }
-};
-template <>
-struct Fragments<kQ4_0> : NibbleFragments<kQ4_0, 8, false, false> {};
-template <>
-struct Fragments<kQ4_1> : NibbleFragments<kQ4_1, 0, false, true> {};
-template <>
-struct Fragments<kQ5_0> : NibbleFragments<kQ5_0, 16, true, false> {};
-template <>
-struct Fragments<kQ5_1> : NibbleFragments<kQ5_1, 0, true, true> {};
-
-// Levels of iq4_nl (weights/iq4_nl.h) plus 128, by code; `codes` holds four of them, a byte each.
-static __device__ __forceinline__ uint32_t iq4_levels(uint32_t codes) {
-  uint32_t pick = (codes | codes >> 4) & 0x00ff00ffu;
-  pick = (pick | pick >> 8) & 0x7777u;
-  const uint32_t low = __byte_perm(0x3f2d1801u, 0x766a5d4fu, pick), high = __byte_perm(0xa6998d81u, 0xf1d9c5b5u, pick);
-  const uint32_t upper = (codes >> 3 & 0x01010101u) * 0xffu;
-  return (low & ~upper) | (high & upper);
-}
-static __device__ __forceinline__ void iq4_load(const uint8_t* q, uint32_t w[4]) {
-  const uint32_t v = word_at(q);
-  const uint32_t low = iq4_levels(v & 0x0f0f0f0fu), high = iq4_levels(v >> 4 & 0x0f0f0f0fu);
-  w[0] = bf16_of_bytes(low, 0, 1, 128.0f);
-  w[1] = bf16_of_bytes(low, 2, 3, 128.0f);
-  w[2] = bf16_of_bytes(high, 0, 1, 128.0f);
-  w[3] = bf16_of_bytes(high, 2, 3, 128.0f);
-}
-
-template <>
-struct Fragments<kIQ4_NL> : BlockFields<kIQ4_NL> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = false, kMinima = false;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    iq4_load(field<1>(row, blocks) + 16 * j + 4 * t, w);
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t, int64_t j) {
-    return {{f16_at(row + 2 * j), 0.0f}, {0.0f, 0.0f}};
+  static __device__ __forceinline__ void words_at(const uint8_t* row, int, int j, int t, uint32_t w[4]) {
+    words(codes(row, 0, j, t), 0, w);
   }
 };
 
-template <>
-struct Fragments<kIQ4_XS> : BlockFields<kIQ4_XS> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = false, kMinima = false;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    iq4_load(field<3>(row, blocks) + 16 * j + 4 * t, w);
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t blocks, int64_t j) {
-    const int64_t b = j / 8;
-    const int i = static_cast<int>(j % 8);
-    const int high = field<1>(row, blocks)[2 * b + i / 4] >> (i % 4 * 2) & 3;
-    const int low = field<2>(row, blocks)[4 * b + i / 2] >> (i % 2 * 4) & 15;
-    return {{f16_at(row + 2 * b) * static_cast<float>((low | high << 4) - 32), 0.0f}, {0.0f, 0.0f}};
-  }
-};
+// A lane's codes of a unit, as words; what gives numbers of them is kin: join(set, group, w) makes words of two bf16 of
+// a group of a set.
+template <DType kType, class Kin>
+struct SetCodes : UnitFields<kType> {
+  using Fields = UnitFields<kType>;
+  using Fields::kGroups;
+  using Set = CodeSet<code_bits(kType)>;
+  static constexpr int kWords = kGroups / Set::kGroups * Set::kWords;  // of a lane
+  using Codes = Words<kWords>;
 
-// The six-bit scale and minimum of group i of eight (weights/q4_k.h).
-static __device__ __forceinline__ GroupScale k_group_scale(const uint8_t* d, const uint8_t* scale, int i) {
-  const int s = i < 4 ? scale[i] & 63 : (scale[i + 4] & 15) | scale[i - 4] >> 6 << 4;
-  const int m = i < 4 ? scale[i + 4] & 63 : scale[i + 4] >> 4 | scale[i] >> 6 << 4;
-  return {{f16_at(d) * static_cast<float>(s), 0.0f}, {-(f16_at(d + 2) * static_cast<float>(m)), 0.0f}};
-}
-
-// 128 bytes of nibbles a block: groups 2 c and 2 c + 1 are the low and high ones of 32 bytes; bit i of `high` is the
-// fifth bit of group i where kHigh.
-template <DType kType, bool kHigh>
-struct KNibbleFragments : BlockFields<kType> {
-  static constexpr Deal kDeal = Deal::kEights;
-  static constexpr bool kHalves = false, kMinima = true;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const int64_t b = j / 8;
-    const int i = static_cast<int>(j % 8);
-    const uint2 v =
-        words_at(BlockFields<kType>::template field<kHigh ? 3 : 2>(row, blocks) + 128 * b + i / 2 * 32 + 8 * t);
-    uint32_t low = v.x >> (i % 2 * 4) & 0x0f0f0f0fu, high = v.y >> (i % 2 * 4) & 0x0f0f0f0fu;
-    if constexpr (kHigh) {
-      const uint2 bits = words_at(BlockFields<kType>::template field<2>(row, blocks) + 32 * b + 8 * t);
-      low |= (bits.x >> i & 0x01010101u) << 4;
-      high |= (bits.y >> i & 0x01010101u) << 4;
-    }
-    const uint32_t minus = minus_bias<0>();
-    codes_to(low, minus, w[0], w[1]);
-    codes_to(high, minus, w[2], w[3]);
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t blocks, int64_t j) {
-    return k_group_scale(row + j / 8 * 4, BlockFields<kType>::template field<1>(row, blocks) + j / 8 * 12,
-                         static_cast<int>(j % 8));
-  }
-};
-template <>
-struct Fragments<kQ4_K> : KNibbleFragments<kQ4_K, false> {};
-template <>
-struct Fragments<kQ5_K> : KNibbleFragments<kQ5_K, true> {};
-
-template <>
-struct Fragments<kQ6_K> : BlockFields<kQ6_K> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = true, kMinima = false;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const int64_t b = j / 8;
-    const int c = static_cast<int>(j % 8) / 4, i = static_cast<int>(j % 4);
-    const uint8_t* low = row + 128 * b + 64 * c + i % 2 * 32 + 4 * t;
-    const uint8_t* high = field<1>(row, blocks) + 64 * b + 32 * c + 4 * t;
-    const uint32_t minus = minus_bias<32>();
-    for (int h = 0; h < 2; h++) {
-      const uint32_t code =
-          (word_at(low + 16 * h) >> (i / 2 * 4) & 0x0f0f0f0fu) | (word_at(high + 16 * h) >> (2 * i) & 0x03030303u) << 4;
-      codes_to(code, minus, w[2 * h], w[2 * h + 1]);
-    }
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t blocks, int64_t j) {
-    const float d = f16_at(field<3>(row, blocks) + j / 8 * 2);
-    const auto* s = reinterpret_cast<const int8_t*>(field<2>(row, blocks)) + 2 * j;
-    return {{d * static_cast<float>(s[0]), d * static_cast<float>(s[1])}, {0.0f, 0.0f}};
-  }
-};
-
-// Two bits of 32 weights in 32 bytes, four groups in the same ones.
-static __device__ __forceinline__ uint32_t two_bits(const uint8_t* q, int64_t j, int t, int h) {
-  const int c = static_cast<int>(j % 8) / 4, i = static_cast<int>(j % 4);
-  return word_at(q + j / 8 * 64 + 32 * c + 16 * h + 4 * t) >> (2 * i) & 0x03030303u;
-}
-
-template <>
-struct Fragments<kQ2_K> : BlockFields<kQ2_K> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = true, kMinima = true;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const uint32_t minus = minus_bias<0>();
-    for (int h = 0; h < 2; h++) codes_to(two_bits(field<1>(row, blocks), j, t, h), minus, w[2 * h], w[2 * h + 1]);
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t blocks, int64_t j) {
-    const uint8_t* both = field<2>(row, blocks) + j / 8 * 4;
-    const float d = f16_at(both), dmin = f16_at(both + 2);
-    const uint8_t* s = row + 2 * j;
-    return {{d * static_cast<float>(s[0] & 15), d * static_cast<float>(s[1] & 15)},
-            {-(dmin * static_cast<float>(s[0] >> 4)), -(dmin * static_cast<float>(s[1] >> 4))}};
-  }
-};
-
-template <>
-struct Fragments<kQ3_K> : BlockFields<kQ3_K> {
-  static constexpr Deal kDeal = Deal::kFours;
-  static constexpr bool kHalves = true, kMinima = false;
-  static __device__ __forceinline__ void load(const uint8_t* row, int64_t blocks, int64_t j, int t, uint32_t w[4]) {
-    const uint32_t minus = minus_bias<4>();
-    for (int h = 0; h < 2; h++) {
-      const uint32_t high = word_at(row + j / 8 * 32 + 16 * h + 4 * t) >> static_cast<int>(j % 8) & 0x01010101u;
-      codes_to(two_bits(field<1>(row, blocks), j, t, h) | high << 2, minus, w[2 * h], w[2 * h + 1]);
-    }
-  }
-  static __device__ __forceinline__ GroupScale scale(const uint8_t* row, int64_t blocks, int64_t j) {
-    const float d = f16_at(field<3>(row, blocks) + j / 8 * 2);
-    const uint8_t* scale = field<2>(row, blocks) + j / 8 * 12;
-    GroupScale out = {{0.0f, 0.0f}, {0.0f, 0.0f}};
-    for (int h = 0; h < 2; h++) {
-      const int i = 2 * static_cast<int>(j % 8) + h;
-      const int s = (scale[i % 8] >> (i / 8 * 4) & 15) | (scale[8 + i % 4] >> (i / 4 * 2) & 3) << 4;
-      out.s[h] = d * static_cast<float>(s - 32);
-    }
+  static __device__ __forceinline__ Codes codes(const uint8_t* row, int units, int u, int t) {
+    constexpr int kRest = kWords % 4;
+    const uint8_t* from = Fields::template field<1>(row, units, u);
+    Codes out;
+#pragma unroll
+    for (int n = 0; n + 4 <= kWords; n += 4) put(load_words<4>(from + word_place(kWords, t, n)), out, n);
+    if constexpr (kRest > 0) put(load_words<kRest>(from + word_place(kWords, t, kWords - kRest)), out, kWords - kRest);
     return out;
   }
+  static __device__ __forceinline__ void words(const Codes& c, int i, uint32_t w[4]) {
+    uint32_t set[Set::kWords];
+#pragma unroll
+    for (int n = 0; n < Set::kWords; n++) set[n] = pick(c, i / Set::kGroups * Set::kWords + n);
+    Kin::join(set, i % Set::kGroups, w);
+  }
+  static __device__ __forceinline__ void words_at(const uint8_t* row, int units, int j, int t, uint32_t w[4]) {
+    const uint8_t* from = Fields::template field<1>(row, units, j / kGroups);
+    const int i = j % kGroups;
+    uint32_t set[Set::kWords];
+#pragma unroll
+    for (int n = 0; n < Set::kWords; n++)
+      set[n] = *reinterpret_cast<const uint32_t*>(from + word_place(kWords, t, i / Set::kGroups * Set::kWords + n));
+    Kin::join(set, i % Set::kGroups, w);
+  }
+
+ private:
+  template <int kCount>
+  static __device__ __forceinline__ void put(const Words<kCount>& from, Codes& to, int n) {
+#pragma unroll
+    for (int i = 0; i < kCount; i++) to.w[n + i] = from.w[i];
+  }
 };
 
-// The column within a group of number k of lane t.
+// Codes of up to six bits, less kBias; 2^kBits too large where kWhole.
+template <int kBits, int kBias, bool kWhole>
+struct SmallCodes {
+  using Set = CodeSet<kBits>;
+  static __device__ __forceinline__ void join(const uint32_t (&set)[Set::kWords], int group, uint32_t w[4]) {
+    constexpr int kAdded = 1 << kBits;
+#pragma unroll
+    for (int g = 0; g < Set::kGroups; g++) {
+      if (g != group) continue;
+#pragma unroll
+      for (int k = 0; k < 4; k++) {
+        w[k] = pair_onto<kBits>(set, 4 * g + k, twice_bf16(kAdded));
+        if constexpr (!kWhole) w[k] = bf16_fma(w[k], twice_bf16(1), twice_bf16(-kAdded - kBias));
+      }
+    }
+  }
+};
+template <DType kType, int kBias>
+using LessCodes = SetCodes<kType, SmallCodes<code_bits(kType), kBias, false>>;
 template <DType kType>
-static __device__ __forceinline__ int lane_column(int t, int k) {
-  return Fragments<kType>::kDeal == Deal::kEights ? 8 * t + k : k / 4 * 16 + 4 * t + k % 4;
+struct WholeCodes : SetCodes<kType, SmallCodes<code_bits(kType), 0, true>> {
+  static constexpr float kExcess = 1 << code_bits(kType);
+};
+
+// Codes of eight bits, less 128.
+struct ByteCodes {
+  static __device__ __forceinline__ void join(const uint32_t (&set)[2], int, uint32_t w[4]) {
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      const Words<1> word = {{set[k / 2]}};
+      w[k] = bf16_pair(byte_of(word, k % 2, 128), byte_of(word, 2 + k % 2, 128));
+    }
+  }
+};
+
+// Places in the table of iq4_nl (weights/iq4_nl.h).
+struct TableCodes {
+  // The levels plus 128 of the four codes in the low half of `codes`, a byte each: those of lower and upper codes are
+  // looked up, then one of each two is taken.
+  static __device__ __forceinline__ Words<1> levels(uint32_t codes) {
+    const uint32_t at = codes & 0x7777u;
+    return {{__byte_perm(__byte_perm(0x3f2d1801u, 0x766a5d4fu, at), __byte_perm(0xa6998d81u, 0xf1d9c5b5u, at),
+                         0x3210u | (codes >> 1 & 0x4444u))}};
+  }
+  static __device__ __forceinline__ void join(const uint32_t (&set)[1], int, uint32_t w[4]) {
+    const Words<1> first = levels(set[0]), second = levels(set[0] >> 16);
+#pragma unroll
+    for (int k = 0; k < 4; k++) w[k] = bf16_pair(byte_of(first, k, 128), byte_of(second, k, 128));
+  }
+};
+
+// A scale in f16 a group.
+template <class Codes>
+struct GroupScales : Codes {
+  using Head = Words<Codes::kGroups / 2>;
+  static __device__ __forceinline__ Head head(const uint8_t* row, int, int u) {
+    return load_words<Codes::kGroups / 2>(row + 2 * Codes::kGroups * u);
+  }
+  static __device__ __forceinline__ float scale(const Head& h, int i, int) { return half_of(h, i); }
+};
+
+// A scale and a minimum in f16 a group.
+template <class Codes>
+struct GroupPairs : Codes {
+  static constexpr Minima kMinima = Minima::kOfGroups;
+  using Head = Words<Codes::kGroups>;
+  static __device__ __forceinline__ Head head(const uint8_t* row, int, int u) {
+    return load_words<Codes::kGroups>(row + 4 * Codes::kGroups * u);
+  }
+  static __device__ __forceinline__ float scale(const Head& h, int i, int) { return half_of(h, 2 * i); }
+  static __device__ __forceinline__ float minimum(const Head& h, int i, int) { return half_of(h, 2 * i + 1); }
+};
+
+// Scales that are bytes less 128 times one in f16, of 16 weights where kSixteen, else of groups.
+template <class Codes, bool kSixteen>
+struct ByteScales : Codes {
+  static constexpr bool kHalves = kSixteen;
+  static constexpr int kWords = Codes::kGroups / (kSixteen ? 2 : 4);
+  struct Head {
+    Words<kWords> bytes;
+    float d;
+  };
+  static __device__ __forceinline__ Head head(const uint8_t* row, int units, int u) {
+    return {load_words<kWords>(row + 4 * kWords * u), f16_at(Codes::template field<2>(row, units, u))};
+  }
+  static __device__ __forceinline__ float scale(const Head& h, int i, int half) {
+    return h.d * byte_of(h.bytes, kSixteen ? 2 * i + half : i, 128);
+  }
+};
+
+// Bytes `first` and `second` of a word, each below 128, as two bf16.
+static __device__ __forceinline__ uint32_t bf16_of_pair(uint32_t word, uint32_t first, uint32_t second) {
+  // 128 + byte is a bf16 whose low byte is the byte.
+  return bf16_fma(__byte_perm(word, twice_bf16(128), 0x7070 | first | second << 8), twice_bf16(1), twice_bf16(-128));
 }
+
+// Q4_K and Q5_K: scales and minima of six bits (weights/q4_k.h).
+template <class Codes>
+struct SixBitScales : Codes {
+  static constexpr Minima kMinima = Minima::kOfUnit;
+  struct Head {
+    Words<2> scales, minima;  // a byte a group
+    float d, least;
+  };
+  static __device__ __forceinline__ Head head(const uint8_t* row, int, int u) {
+    const Words<4> h = load_words<4>(row + 16 * u);
+    const uint32_t both = h.w[3], top = 0x30303030u, low = 0x0f0f0f0fu, all = 0x3f3f3f3fu;
+    return {{{h.w[1] & all, (both & low) | (h.w[1] >> 2 & top)}},
+            {{h.w[2] & all, (both >> 4 & low) | (h.w[2] >> 2 & top)}},
+            f16_value(h.w[0] & 0xffff),
+            -f16_value(h.w[0] >> 16)};
+  }
+  static __device__ __forceinline__ float scale(const Head& h, int i, int) { return h.d * byte_of(h.scales, i); }
+  static __device__ __forceinline__ float minimum(const Head& h, int i, int) { return h.least * byte_of(h.minima, i); }
+  static __device__ __forceinline__ uint2 minima(const Head& h, int t) { return both_sums(h.minima, t); }
+  static __device__ __forceinline__ uint2 scales(const Head& h, int t) { return both_sums(h.scales, t); }
+  static __device__ __forceinline__ float2 factors(const Head& h) {
+    return make_float2(h.least, -Codes::kExcess * h.d);
+  }
+
+ private:
+  // Both sums of a group have the same.
+  static __device__ __forceinline__ uint2 both_sums(const Words<2>& bytes, int t) {
+    return make_uint2(bf16_of_pair(bytes.w[0], t, t), bf16_of_pair(bytes.w[1], t, t));
+  }
+};
+
+// Q2_K: scales and minima are nibbles of a byte for 16 weights.
+template <class Codes>
+struct NibbleScales : Codes {
+  static constexpr bool kHalves = true;
+  static constexpr Minima kMinima = Minima::kOfUnit;
+  struct Head {
+    Words<4> scales, minima;
+    float d, least;
+  };
+  static __device__ __forceinline__ Head head(const uint8_t* row, int units, int u) {
+    const Words<4> both = load_words<4>(row + 16 * u);
+    const uint8_t* d = Codes::template field<2>(row, units, u);
+    Head h{{}, {}, f16_at(d), -f16_at(d + 2)};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      h.scales.w[i] = both.w[i] & 0x0f0f0f0fu;
+      h.minima.w[i] = both.w[i] >> 4 & 0x0f0f0f0fu;
+    }
+    return h;
+  }
+  static __device__ __forceinline__ float scale(const Head& h, int i, int half) {
+    return h.d * byte_of(h.scales, 2 * i + half);
+  }
+  static __device__ __forceinline__ float minimum(const Head& h, int i, int half) {
+    return h.least * byte_of(h.minima, 2 * i + half);
+  }
+  static __device__ __forceinline__ uint2 minima(const Head& h, int t) { return of_sums(h.minima, t); }
+  static __device__ __forceinline__ uint2 scales(const Head& h, int t) { return of_sums(h.scales, t); }
+  static __device__ __forceinline__ float2 factors(const Head& h) {
+    return make_float2(h.least, -Codes::kExcess * h.d);
+  }
+
+ private:
+  static __device__ __forceinline__ uint2 of_sums(const Words<4>& bytes, int t) {
+    const uint32_t first = t % 2 * 2, second = first + 1;
+    return make_uint2(bf16_of_pair(t < 2 ? bytes.w[0] : bytes.w[1], first, second),
+                      bf16_of_pair(t < 2 ? bytes.w[2] : bytes.w[3], first, second));
+  }
+};
+
+template <>
+struct Fragments<kQ8_0> : GroupScales<SetCodes<kQ8_0, ByteCodes>> {};
+template <>
+struct Fragments<kQ4_0> : GroupScales<LessCodes<kQ4_0, 8>> {};
+template <>
+struct Fragments<kQ4_1> : GroupPairs<LessCodes<kQ4_1, 0>> {};
+template <>
+struct Fragments<kQ5_0> : GroupScales<LessCodes<kQ5_0, 16>> {};
+template <>
+struct Fragments<kQ5_1> : GroupPairs<LessCodes<kQ5_1, 0>> {};
+template <>
+struct Fragments<kQ2_K> : NibbleScales<WholeCodes<kQ2_K>> {};
+template <>
+struct Fragments<kQ3_K> : ByteScales<LessCodes<kQ3_K, 4>, true> {};
+template <>
+struct Fragments<kQ4_K> : SixBitScales<WholeCodes<kQ4_K>> {};
+template <>
+struct Fragments<kQ5_K> : SixBitScales<WholeCodes<kQ5_K>> {};
+template <>
+struct Fragments<kQ6_K> : ByteScales<LessCodes<kQ6_K, 32>, true> {};
+template <>
+struct Fragments<kIQ4_NL> : GroupScales<SetCodes<kIQ4_NL, TableCodes>> {};
+template <>
+struct Fragments<kIQ4_XS> : ByteScales<SetCodes<kIQ4_XS, TableCodes>, false> {};
+
+// The column within a group of number k of lane t.
+static __device__ __forceinline__ int lane_column(int t, int k) { return pair_column(t, k / 2) + k % 2; }
 
 // The eight weights of lane t of group j as floats, exactly.
 template <DType kType>
-static __device__ __forceinline__ void decode_lane(const uint8_t* row, int64_t blocks, int64_t j, int t, float out[8]) {
+static __device__ __forceinline__ void decode_lane(const uint8_t* row, int units, int j, int t, float out[8]) {
   using F = Fragments<kType>;
   uint32_t w[4];
-  F::load(row, blocks, j, t, w);
-  const GroupScale g = F::scale(row, blocks, j);
+  F::words_at(row, units, j, t, w);
+  const auto head = F::head(row, units, j / F::kGroups);
+  const int group = j % F::kGroups;
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    const int half = F::kHalves ? i / 4 : 0;
-    const float code = bf16_value(i % 2 ? w[i / 2] >> 16 : w[i / 2] & 0xffff);
-    out[i] = F::kMinima ? g.s[half] * code + g.m[half] : g.s[half] * code;
+    float code = bf16_value(i % 2 ? w[i / 2] >> 16 : w[i / 2] & 0xffff);
+    if constexpr (F::kMinima == Minima::kOfUnit) code -= F::kExcess;
+    const float scaled = F::scale(head, group, i / 4) * code;
+    if constexpr (F::kMinima == Minima::kNone)
+      out[i] = scaled;
+    else
+      out[i] = scaled + F::minimum(head, group, i / 4);
   }
 }
 

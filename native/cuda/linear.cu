@@ -5,8 +5,9 @@
 #include "core/error.h"
 #include "cuda/fuse.h"
 #include "cuda/linear_f32.cuh"
+#include "cuda/linear_few.cuh"
 #include "cuda/linear_hopper.cuh"
-#include "cuda/linear_mma.cuh"
+#include "cuda/linear_many.cuh"
 #include "cuda/rounding.cuh"
 #include "cuda/rows.cuh"
 
@@ -14,7 +15,7 @@ namespace verdant::cuda {
 
 // Linear and its kin choose by type and wanted compute alone, never by the number of rows.
 Compute linear_compute(Compute wanted, DType type) {
-  const bool blocks = block_layout(type).block > 1, tensor = blocks || type == kBF16;
+  const bool tensor = has_scales(type) || type == kBF16;
   switch (wanted) {
     case kComputeAuto:
       return tensor ? kComputeBF16 : kComputeF32;
@@ -29,12 +30,6 @@ Compute linear_compute(Compute wanted, DType type) {
 
 // Rows of x from which on bf16 weights go through the kernels of linear_hopper.cuh, where the GPU has them.
 constexpr int64_t kHopperRows = 33;
-
-// Deal of a type's x, where it is multiplied in bf16. `hopper`: by those kernels.
-static Deal deal_of(DType type, bool hopper) {
-  if (type == kBF16) return hopper ? Deal::kEights : Deal::kFours;
-  return type == kQ8_0 || type == kQ4_K || type == kQ5_K ? Deal::kEights : Deal::kFours;
-}
 
 // x (rows, cols) in bf16: a thread takes half a group.
 static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, RoundTarget to) {
@@ -54,36 +49,45 @@ static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols
 
 // Where the rounded rows lie in the workspace; absent where no type wants them.
 struct RoundedForms {
-  int64_t eights = -1, fours = -1, sums = 0, bytes = 0;
+  int64_t linear = -1, dealt = -1, sums = -1, parts = -1, bytes = 0;
   int64_t groups = 0;
-  bool hopper = false;
+  bool hopper = false;  // bf16 weights go through linear_hopper.cuh
 };
+
+static Minima minima_of(DType type) {
+  if (type == kQ2_K || type == kQ4_K || type == kQ5_K) return Minima::kOfUnit;
+  return type == kQ4_1 || type == kQ5_1 ? Minima::kOfGroups : Minima::kNone;
+}
 
 static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                                   int32_t count, bool hopper) {
   RoundedForms f;
   f.hopper = hopper && rows >= kHopperRows;
   f.groups = (cols + kGroup - 1) / kGroup;
-  bool eights = false, fours = false;
+  bool linear = false, dealt = false, sums = false, parts = false;
   for (int32_t w = 0; w < count; w++)
     for (int32_t i = 0; i < weights[w]->segment_count; i++) {
       const DType type = weights[w]->segments[i].type;
       if (linear_compute(call.compute, type) != kComputeBF16) continue;
-      (deal_of(type, f.hopper) == Deal::kEights ? eights : fours) = true;
+      (type == kBF16 && f.hopper ? linear : dealt) = true;
+      sums |= minima_of(type) == Minima::kOfGroups;
+      parts |= minima_of(type) == Minima::kOfUnit;
     }
-  if (!eights && !fours) return f;
-  f.bytes = (rows * f.groups * 2 * 4 + 255) / 256 * 256;
-  for (int64_t* at : {eights ? &f.eights : nullptr, fours ? &f.fours : nullptr}) {
-    if (at == nullptr) continue;
-    *at = f.bytes;
-    f.bytes += rows * f.groups * 64;
-  }
+  const auto take = [&](bool wanted, int64_t& at, int64_t bytes) {
+    if (!wanted) return;
+    at = f.bytes;
+    f.bytes += (bytes + 255) / 256 * 256;
+  };
+  take(linear, f.linear, rows * f.groups * 64);
+  take(dealt, f.dealt, rows * f.groups * 64);
+  take(sums, f.sums, rows * f.groups * 2 * 4);
+  take(parts, f.parts, rows * ((f.groups + 7) / 8) * kPartsOfUnit * 2);
   return f;
 }
 
 int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                            int32_t count) {
-  return rounded_forms(call, rows, cols, weights, count, false).bytes;  // as many with the other deal
+  return rounded_forms(call, rows, cols, weights, count, false).bytes;  // as many with the other form
 }
 
 struct SourceRows {
@@ -113,7 +117,7 @@ static void segments_bf16(SegmentList s, const RowSource& source, const RoundedR
   if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
   if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
   const unsigned grid = count_blocks(s, source, kManyRows, kManyRows);
-  launch(linear_many_kernel<kType>, grid, kManyThreads, 2 * sizeof(ManyStage), gpu, s, source, r);
+  launch(linear_many_kernel<kType>, grid, kManyThreads, many_bytes<kType>(), gpu, s, source, r);
 }
 
 // The segments, all of bf16; x in natural order.
@@ -138,8 +142,9 @@ static void segments_hopper(SegmentList s, const RowSource& source, const Rounde
 
 // The rows in the form that a type wants.
 static RoundedRows rounded_rows(const RoundedForms& f, DType type, const uint8_t* workspace) {
-  const int64_t at = deal_of(type, f.hopper) == Deal::kEights ? f.eights : f.fours;
-  return {reinterpret_cast<const uint4*>(workspace + at), reinterpret_cast<const float*>(workspace + f.sums), f.groups};
+  const auto at = [&](int64_t place) { return place < 0 ? nullptr : workspace + place; };
+  return {reinterpret_cast<const uint4*>(at(type == kBF16 && f.hopper ? f.linear : f.dealt)),
+          reinterpret_cast<const float*>(at(f.sums)), reinterpret_cast<const uint4*>(at(f.parts)), f.groups};
 }
 
 // Segments of one type.
@@ -155,8 +160,9 @@ static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& so
 }
 
 static RoundTarget target_of(const RoundedForms& f, uint8_t* workspace) {
-  const auto words = [&](int64_t at) { return at < 0 ? nullptr : reinterpret_cast<uint32_t*>(workspace + at); };
-  return {words(f.eights), words(f.fours), reinterpret_cast<float*>(workspace + f.sums), f.groups};
+  const auto at = [&](int64_t place) { return place < 0 ? nullptr : workspace + place; };
+  return {reinterpret_cast<uint32_t*>(at(f.linear)), reinterpret_cast<uint32_t*>(at(f.dealt)),
+          reinterpret_cast<float*>(at(f.sums)), reinterpret_cast<uint16_t*>(at(f.parts)), f.groups};
 }
 
 // Segments of equal type in one launch.

@@ -23,21 +23,27 @@ struct RowSource {
   int64_t group_rows;   // conv1d: no block of threads has output rows of two groups of so many; 0: no groups
 };
 
-// x in bf16: (rows, groups, 4 lanes) of 8 numbers, as weights are dealt; and sums of 16 of them, (rows, groups, 2).
+// x in bf16, (rows, groups of 32 columns) of 16 words: in order of the columns (`linear`), or dealt to the lanes of a
+// row as weights are (`dealt`, units.h), 4 words each; and sums of 16 columns: in f32, (rows, groups, 2), and as three
+// bf16 that make up one together, (rows, units of 256 columns, 4 lanes) of 8 words: lane t has those of sums 2 t and
+// 2 t + 1, and of 2 t + 8 and 2 t + 9, of the high parts, the middle ones and the low ones; two words are not used.
 struct RoundedRows {
   const uint4* x;
   const float* sums;
+  const uint4* parts;
   int64_t groups;
 };
 
-// Where rounded rows go, in the forms that the weights of a linear want (linear_mma.cuh): words of two bf16, or null;
-// and sums of 16 of them.
+// Where rounded rows go, in the forms that the weights of a linear want; null: not wanted.
 struct RoundTarget {
-  uint32_t *eights, *fours;
+  uint32_t *linear, *dealt;
   float* sums;
-  int64_t groups;  // of 32 columns
-  __host__ __device__ bool wanted() const { return eights != nullptr || fours != nullptr; }
+  uint16_t* parts;
+  int64_t groups;
+  __host__ __device__ bool wanted() const { return linear != nullptr || dealt != nullptr; }
 };
+
+constexpr int64_t kPartsOfUnit = 64;  // halves of words of a unit's parts
 
 // y[i][n] = sum_k x[i][k] w[n][k] (+ bias[n]), rows of y as rows of the source (with a list: of the list).
 struct Product {

@@ -12,23 +12,23 @@ constexpr int kTileStride = kGroup + 1;  // floats: lanes read a column of a til
 template <DType kType>
 static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const BlockRows& b, int64_t j, float* tile) {
   const int lane = warp_lane();
-  if constexpr (block_layout(kType).block == 1) {
+  if constexpr (!has_scales(kType)) {
     const int64_t column = j * kGroup + lane;
     for (int r = 0; r < kF32Rows; r++) {
       float w = 0.0f;
       if (r < b.w_count && column < s.cols) {
-        w = plain_weight<kType>(s.data + (b.w_begin + r) * s.row_bytes, column);
+        w = plain_weight<kType>(weight_row(s, b.w_begin + r), column);
       }
       tile[r * kTileStride + lane] = w;
     }
   } else {
     const int t = lane % 4;
     for (int r = lane / 4; r < kF32Rows; r += 8) {
-      const int64_t from = b.w_begin + (r < b.w_count ? r : b.w_count - 1);
+      const int32_t from = b.w_begin + (r < b.w_count ? r : b.w_count - 1);
       float w[8];
-      decode_lane<kType>(s.data + from * s.row_bytes, s.blocks, j, t, w);
+      decode_lane<kType>(weight_row(s, from), s.units, static_cast<int>(j), t, w);
 #pragma unroll
-      for (int i = 0; i < 8; i++) tile[r * kTileStride + lane_column<kType>(t, i)] = w[i];
+      for (int i = 0; i < 8; i++) tile[r * kTileStride + lane_column(t, i)] = w[i];
     }
   }
 }
@@ -39,14 +39,14 @@ template <DType kType, int kRows, class X>
 static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList list, RowSource source, X x) {
   wait_for_predecessors();
   VERDANT_DYNAMIC_SHARED(shared);
-  int64_t block;
+  uint32_t block;
   const SegmentArgs& s = own_segment(list, block);
   const BlockRows b = block_rows(s, source, block, kRows, kF32Rows);
   if (b.count <= 0) return;
   const int warp = warp_index(), lane = warp_lane();
   float* tile = reinterpret_cast<float*>(shared) + warp * (kF32Rows * kTileStride + kRows * kGroup);
   float* xs = tile + kF32Rows * kTileStride;
-  const int64_t per = slice_groups(s.cols), groups = (s.cols + kGroup - 1) / kGroup;
+  const int64_t groups = (s.cols + kGroup - 1) / kGroup, per = slice_units(s.cols, kGroup);
   const int64_t end = (warp + 1) * per < groups ? (warp + 1) * per : groups;
   float sum[kRows] = {};
   for (int64_t j = warp * per; j < end; j++) {
@@ -74,7 +74,7 @@ static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList lis
     float total = sums[i * kF32Rows + lane];
     for (int w = 1; w < kSlices && w * per < groups; w++) total += sums[(w * kRows + i) * kF32Rows + lane];
     if (s.bias != nullptr) total += s.bias[b.y_column + lane];
-    s.y[(b.first + i) * s.y_stride + b.y_column + lane] = total;
+    s.y[int64_t{b.first + i} * s.y_stride + b.y_column + lane] = total;
   }
 }
 

@@ -2,7 +2,7 @@
 // one launch; with the bits of the ops one by one.
 #include "cuda/activation.cuh"
 #include "cuda/fuse.h"
-#include "cuda/linear_mma.cuh"
+#include "cuda/linear_few.cuh"
 #include "cuda/rounding.cuh"
 #include "cuda/rows.cuh"
 
@@ -14,18 +14,19 @@ struct GatedArgs {
   SegmentArgs gate, up;
   RoundedRows r;
   float* y;
-  int64_t rows, fn;
+  int32_t rows, fn;
   RoundTarget to;
 };
 
 // y = fn(gate) up and its rounded form: 16 columns of 8 kTiles rows. Blocks behind the last column round zeros.
 template <DType kType, int kTiles>
-static __global__ void __launch_bounds__(kLinearThreads) linear_gated_kernel(const __grid_constant__ GatedArgs a) {
+static __global__ void __launch_bounds__(kLinearThreads, kTiles == 1 ? 2 : 1)
+    linear_gated_kernel(const __grid_constant__ GatedArgs a) {
   __shared__ FewSums<kTiles> gates, ups;
   __shared__ float values[8 * kTiles][16];
-  const int64_t half = blockIdx.x, begin = half * kHalfGroup, left = a.gate.rows - begin;
-  const int count = left < kHalfGroup ? static_cast<int>(left) : kHalfGroup;
-  const auto x_row = [&](int64_t i) { return i < a.rows ? i : a.rows - 1; };
+  const int half = static_cast<int>(blockIdx.x), begin = half * kHalfGroup, left = a.gate.rows - begin;
+  const int count = left < kHalfGroup ? left : kHalfGroup;
+  const auto x_row = [&](int i) { return i < a.rows ? i : a.rows - 1; };
   if (count > 0) {
     call_weights<kType>(a.gate, few_weights(a.gate, begin, count));
     call_weights<kType>(a.up, few_weights(a.up, begin, count));
@@ -43,17 +44,17 @@ static __global__ void __launch_bounds__(kLinearThreads) linear_gated_kernel(con
     const int row = i / 16, column = i % 16;
     float v = 0.0f;
     if (row < a.rows && column < count) {
-      float gate = sum_slices<kTiles>(gates, row, column, a.gate.cols);
-      float up = sum_slices<kTiles>(ups, row, column, a.up.cols);
+      float gate = sum_slices<kTiles>(gates, row, column, a.gate.slices);
+      float up = sum_slices<kTiles>(ups, row, column, a.up.slices);
       if (a.gate.bias != nullptr) gate += a.gate.bias[begin + column];
       if (a.up.bias != nullptr) up += a.up.bias[begin + column];
       v = activate(a.fn, gate) * up;
-      a.y[row * a.gate.rows + begin + column] = v;
+      a.y[int64_t{row} * a.gate.rows + begin + column] = v;
     }
     values[row][column] = v;
   }
   __syncthreads();
-  if (static_cast<int64_t>(threadIdx.x) < a.rows) round_half(values[threadIdx.x], threadIdx.x, half, a.to);
+  if (static_cast<int>(threadIdx.x) < a.rows) round_half(values[threadIdx.x], threadIdx.x, half, a.to);
 }
 
 template <DType kType>
@@ -74,7 +75,7 @@ bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget&
   a.up = segment_args(u, cols, float_input(linears, 4), nullptr, 0);
   a.r = linear_rows(linears, g.type);
   a.y = float_output(gated);
-  a.rows = rows;
+  a.rows = static_cast<int32_t>(rows);
   a.fn = static_cast<const ActivationAttrs*>(gated.attrs)->fn;
   a.to = to;
   with_weight_type(g.type, [&]<DType kType>() {

@@ -144,7 +144,8 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
 #if defined(VERDANT_HOPPER)
   VERDANT_DYNAMIC_SHARED_1024(shared);
   WideShared& m = *reinterpret_cast<WideShared*>(shared);
-  const int64_t tiles = a.list.block_end[a.list.count - 1], cols = a.list.segment[0].cols, per = slice_groups(cols);
+  const int64_t tiles = a.list.block_end[a.list.count - 1], cols = a.list.segment[0].cols,
+                per = slice_units(cols, kGroup);
   const int64_t slices = (a.groups + per - 1) / per;
   const auto slice_size = [&](int64_t s) { return s + 1 < slices ? per : a.groups - s * per; };
   RingPlace<kWideStages> at;
@@ -194,7 +195,7 @@ static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(cons
   const HopperTile t = hopper_tile<kSplitRows, kSplitWeights>(a, blockIdx.x / kSlices);
   const SegmentArgs& w = a.list.segment[t.segment];
   const int slice = cluster_rank();
-  const int64_t per = slice_groups(w.cols), begin = slice * per, rest = a.groups - begin;
+  const int64_t per = slice_units(w.cols, kGroup), begin = slice * per, rest = a.groups - begin;
   const int64_t groups = rest < 0 ? 0 : rest < per ? rest : per;
   RingPlace<kSplitStages> at;
   make_ring<SplitShared, kSplitStages>(m, kGroupThreads / kWarp);

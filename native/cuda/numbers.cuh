@@ -57,20 +57,6 @@ static __device__ __forceinline__ uint32_t bf16_fma(uint32_t a, uint32_t b, uint
 #endif
 }
 
-// The two bytes of `word` at places `low` and `high`, each less `bias`, as bf16; bytes 0 .. 255, differences within
-// +-256, so that nothing is rounded.
-static __device__ __forceinline__ uint32_t bf16_of_bytes(uint32_t word, int low, int high, float bias) {
-  // 2^23 + byte is a float whose low mantissa byte is the byte.
-  const uint32_t a = (word >> (8 * low) & 0xff) | 0x4b000000u, b = (word >> (8 * high) & 0xff) | 0x4b000000u;
-  return bf16_pair(__uint_as_float(a) - (8388608.0f + bias), __uint_as_float(b) - (8388608.0f + bias));
-}
-
-// Codes of up to 7 bits in the low bits of both halves of a word, each less `bias`, as bf16: 128 + code is a bf16 whose
-// low mantissa bits are the code. `minus`: bf16_pair(-128 - bias, -128 - bias).
-static __device__ __forceinline__ uint32_t bf16_of_codes(uint32_t halves, uint32_t minus) {
-  return bf16_fma(halves | 0x43004300u, 0x3f803f80u, minus);
-}
-
 // c (16, 8) += a (16, 16) b (16, 8), of a warp: lane 4 g + t holds of a in row g the pairs (k, k + 1) of k = 2 t in
 // a[0] and 2 t + 8 in a[2], in row g + 8 in a[1] and a[3]; of b in column g those of k = 2 t in b[0] and 2 t + 8 in
 // b[1]; of c columns 2 t and 2 t + 1 in rows g (c[0], c[1]) and g + 8 (c[2], c[3]).       PTX: mma.m16n8k16

@@ -20,8 +20,7 @@ struct Gpu {
 // graphs, and VERDANT_CUDA_DEPENDENT_LAUNCH is not `0`.
 bool dependent_launch();
 
-// Rows of a weight matrix of one type, in device memory. A row of blocks lies field by field (`kLayouts` of weights.h),
-// each field of all its blocks one after another and 16-byte aligned; a row of single numbers lies as it is.
+// Rows of a weight matrix of one type, in device memory, each as units.h says.
 struct MatrixSegment {
   DType type;
   int64_t row_begin;

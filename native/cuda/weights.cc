@@ -13,26 +13,12 @@ namespace {
 
 constexpr int64_t kPiece = 4 << 20;  // bytes that a thread uploads at once
 
-// A stored row, field by field.
-void spread_row(const uint8_t* in, const BlockLayout& layout, int64_t blocks, uint8_t* out) {
-  int64_t block_bytes = 0;
-  for (const int32_t bytes : layout.bytes) block_bytes += bytes;
-  int64_t field = 0;
-  for (int32_t f = 0; f < kMaxFields && layout.bytes[f] > 0; f++) {
-    uint8_t* to = out + field_offset(layout, f, blocks);
-    const int64_t bytes = layout.bytes[f];
-    for (int64_t b = 0; b < blocks; b++) std::memcpy(to + b * bytes, in + b * block_bytes + field, bytes);
-    std::memset(to + blocks * bytes, 0, static_cast<size_t>(-(blocks * bytes) & 15));  // kernels read whole 16 bytes
-    field += bytes;
-  }
-}
-
 class Upload {
  public:
   Upload(int32_t device, const WeightExprPtr& expr, CompileControl& control) : device_(device), control_(control) {
     int64_t rows = 0;
     for (const WeightExprPtr& part : segment_exprs(expr)) {
-      if (block_layout(part->dtype).block == 0)
+      if (unit_layout(part->dtype).cols == 0)
         throw Error("ERR_UNSUPPORTED",
                     std::string("a matrix of type ") + dtype_name(part->dtype) + " cannot be used on a CUDA device");
       readers_.push_back(open_rows(part));
@@ -72,14 +58,12 @@ class Upload {
   void upload(const Piece& piece, UploadWorker& worker) {
     const MatrixSegment& s = holder_->segments[piece.segment];
     const int64_t cols = holder_->matrix.cols, stored = row_bytes(s.type, cols), rows = piece.end - piece.begin;
-    const BlockLayout layout = block_layout(s.type);
-    const int64_t blocks = (cols + layout.block - 1) / layout.block;
     worker.stored.resize(static_cast<size_t>(rows * stored));
     readers_[piece.segment]->read(piece.begin, rows, worker.stored.data());
     PinnedBuffer& pinned = worker.pinned[worker.turn ^= 1];
     pinned.reserve(std::max(kPiece, rows * s.row_bytes));
     for (int64_t r = 0; r < rows; r++)
-      spread_row(worker.stored.data() + r * stored, layout, blocks, pinned.data() + r * s.row_bytes);
+      arrange_row(s.type, worker.stored.data() + r * stored, cols, pinned.data() + r * s.row_bytes);
     worker.stream.wait();  // the copy before this one: its memory is the next to be filled
     check(cudaMemcpyAsync(const_cast<uint8_t*>(s.data) + piece.begin * s.row_bytes, pinned.data(),
                           static_cast<size_t>(rows * s.row_bytes), cudaMemcpyHostToDevice, worker.stream));

@@ -50,8 +50,13 @@ void add_linears(std::vector<Case>& out) {
       out.push_back(linear_case(type, s, "f32", s.rows != 3));
     if (!rounds(type)) continue;
     // Rounding is seen in many outputs only.
-    for (const Sizes s :
-         {Sizes{1, 515, 256}, {2, 130, 768}, {9, 67, 1056}, {17, 64, 512}, {65, 33, 2080}, {130, 200, 96}})
+    for (const Sizes s : {Sizes{1, 515, 256},
+                          {2, 130, 768},
+                          {5, 40, 2560},
+                          {9, 67, 1056},
+                          {17, 64, 512},
+                          {65, 33, 2080},
+                          {130, 200, 96}})
       out.push_back(linear_case(type, s, "bf16", s.rows % 2 == 1));
   }
   out.push_back({"linear", "three matrices, types under each other", ones(11), 1e-5,

@@ -245,6 +245,10 @@ static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned pick) {
   for (unsigned i = 0; i < 4; i++) out |= static_cast<unsigned>(both >> (8 * (pick >> (4 * i) & 7)) & 0xff) << (8 * i);
   return out;
 }
+// The lower half of (high : low) shifted right by the low five bits of `shift`.
+static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+  return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));
+}
 static inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
 }
