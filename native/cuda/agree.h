@@ -44,6 +44,11 @@ DeviceBuffer uploaded(const std::vector<T>& values, const Stream& stream) {
   return buffer;
 }
 
+// NaNs: what a kernel leaves out must not be found as the results of the one before, which may have lain there.
+static inline void forget(const DeviceBuffer& results, const Stream& stream) {
+  check(cudaMemsetAsync(results.data(), 0xff, static_cast<size_t>(results.bytes()), stream));
+}
+
 static inline void download(std::vector<float>& to, const DeviceBuffer& from, const Stream& stream) {
   check(cudaMemcpyAsync(to.data(), from.data(), to.size() * sizeof(float), cudaMemcpyDeviceToHost, stream));
   stream.wait();

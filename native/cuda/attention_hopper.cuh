@@ -159,12 +159,15 @@ struct TileReader {
   __device__ __forceinline__ void weights(int64_t first_key, bool whole, float scale, float f[2]) {
     const int base = static_cast<int>(first_key);
     float top[2] = {-INFINITY, -INFINITY};
+    if (!whole) {
 #pragma unroll
-    for (int i = 0; i < kBlockKeys / 2; i++) {
-      const int h = i / 2 % 2, key = base + sum_column(i);
-      if (!whole && (key < first[h] || key >= end[h])) s[i] = -INFINITY;
-      top[h] = fmaxf(top[h], s[i]);
+      for (int i = 0; i < kBlockKeys / 2; i++) {
+        const int h = i / 2 % 2, key = base + sum_column(i);
+        if (key < first[h] || key >= end[h]) s[i] = -INFINITY;
+      }
     }
+#pragma unroll
+    for (int i = 0; i < kBlockKeys / 2; i++) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
 #pragma unroll
     for (int h = 0; h < 2; h++) f[h] = move_reference(reference[h], four_max(top[h]) * scale);
 #pragma unroll
@@ -261,6 +264,7 @@ static __device__ __forceinline__ void read_blocks(const TileAttention& h, const
     add = key % kKeyChunk != 0;
     if (!add) r.reference[0] = r.reference[1] = -INFINITY;
     r.weights(key, all_in(whole, key, kBlockKeys), scale, f);
+    if (!add) products_wait<0>();  // a branch, across which ptxas does not pull the next wait: weights go before it
     products_wait<0>();
     products_done(r.o);
     release_block(m.empty[stage]);

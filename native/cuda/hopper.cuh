@@ -86,28 +86,41 @@ static __device__ __forceinline__ void barrier_expect(Barrier& b, int bytes) {
 #endif
 }
 
+#if !defined(VERDANT_EMULATED)
+// Whether the phase with this parity has ended; waits for it, but not for long.
+static __device__ __forceinline__ bool phase_ended(uint32_t barrier, int parity) {
+  uint32_t done;
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, p;\n"
+      "}"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+// Time in units of 2^32 ns.
+static __device__ __forceinline__ uint32_t long_time() {
+  uint32_t t;
+  asm volatile("mov.u32 %0, %%globaltimer_hi;" : "=r"(t));
+  return t;
+}
+#endif
+
 // Waits for the end of the phase with this parity; the first one has parity 0. A barrier that nobody serves ends the
-// kernel with an error instead of never.
+// kernel with an error after about ten seconds: how long a try_wait waits is the GPU's own affair.
 static __device__ __forceinline__ void barrier_wait(Barrier& b, int parity) {
 #if defined(VERDANT_EMULATED)
   while ((b.bytes_and_phase & 1) == parity) emulator::pause();
   emulator::went_on();
 #else
   const uint32_t at = shared_address(&b);
-  for (int turn = 0;; turn++) {
-    uint32_t done;
-    asm volatile(
-        "{\n"
-        ".reg .pred p;\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-        "selp.u32 %0, 1, 0, p;\n"
-        "}"
-        : "=r"(done)
-        : "r"(at), "r"(parity)
-        : "memory");
-    if (done != 0) return;
-    if (turn == 1 << 24) __trap();
-  }
+  if (phase_ended(at, parity)) return;
+  const uint32_t begin = long_time();
+  while (!phase_ended(at, parity))
+    if (long_time() - begin > 2) __trap();
 #endif
 }
 

@@ -23,6 +23,7 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool ho
   const DeviceMatrix* weights[] = {&w};
   const DeviceBuffer workspace(multiply_workspace(call, kRows, kCols, weights, 1)), y(kRows * kWeights * 4);
   const Product p = {&w, nullptr, reinterpret_cast<float*>(y.data()), kWeights};
+  forget(y, stream);
   multiply(call, gpu, source, &p, 1, workspace.data());
   std::vector<float> out(static_cast<size_t>(kRows * kWeights));
   download(out, y, stream);
