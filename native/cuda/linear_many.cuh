@@ -146,8 +146,8 @@ static __device__ __forceinline__ void many_unit_step(const ManyTerms& from, int
 template <DType kType>
 static __global__ void __launch_bounds__(kManyThreads, 1)
     linear_many_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
-  using F = Fragments<kType>;
   wait_for_predecessors();
+  using F = Fragments<kType>;
   VERDANT_DYNAMIC_SHARED(shared);
   auto* stages = reinterpret_cast<ManyStage*>(shared);
   [[maybe_unused]] auto* terms = reinterpret_cast<ManyTerms*>(shared + 2 * sizeof(ManyStage));
