@@ -90,6 +90,7 @@ stage machine 20 bash -c machine
 stage configure 60 bash -c configure || finish
 stage compile 240 bash -c compile || finish
 if ! stage check 120 "$program" --names; then
+  stage check-one-by-one 60 env VERDANT_CUDA_DEPENDENT_LAUNCH=0 "$program" --names
   # Where it hung or broke off, and does not so without Hopper's kernels, the rest goes on without them.
   if stage check-portable 90 env VERDANT_CUDA_KERNELS=portable "$program" --names &&
     { grep -q 'the device is lost' "$out/check.txt" || ! tail -n 1 "$out/check.txt" | grep -q '^[0-9]* cases'; }; then

@@ -18,6 +18,7 @@
 #include "cuda/device.h"
 #include "cuda/hopper.h"
 #include "cuda/memory.h"
+#include "cuda/op.h"
 
 namespace verdant::check {
 namespace {
@@ -71,6 +72,7 @@ bool compare_hopper() {
       cuda::check(cudaSetDevice(0));
       const bool used = cuda::hopper_kernels();
       std::printf("Hopper's kernels are %s\n", used ? "used" : "not used");
+      std::printf("dependent launches are %s\n", cuda::dependent_launch() ? "used" : "not used");
       const bool here = used || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
       if (!here || portable_only()) return;
       std::printf("the bits of the portable ones: linear %s, attention %s\n", cuda::linear_agrees() ? "yes" : "no",
