@@ -22,6 +22,8 @@ const flags = [
   '-fvisibility=hidden',
   '-ftls-model=initial-exec',
 ];
+// A GPU faults where a load or store of several numbers lies askew: so do the kernels here.
+const aligned = ['-fsanitize=alignment', '-fsanitize-undefined-trap-on-error'];
 const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas'];
 
 /** @param {string} folder @param {RegExp} names */
@@ -46,7 +48,8 @@ function fresh(object) {
 function compile(source) {
   const object = objectOf(source);
   const include = ['-I', join(root, 'native/cuda/emulator'), '-I', join(root, 'native')];
-  const args = [...flags, ...warnings, ...include, '-MMD', '-c', source, '-o', object];
+  const own = source.endsWith('.cu') ? aligned : [];
+  const args = [...flags, ...own, ...warnings, ...include, '-MMD', '-c', source, '-o', object];
   return new Promise((done) => {
     const child = spawn(compiler, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     let text = '';

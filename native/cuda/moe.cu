@@ -78,6 +78,7 @@ static __global__ void route_kernel(const float* router, int64_t rows, int32_t e
   for (int32_t e = lane; e < experts; e += kWarp) sum += static_cast<double>(expf(router[e] - most));
   const float inverse = static_cast<float>(1.0 / warp_sum(sum));
   for (int32_t e = lane; e < experts; e += kWarp) probs[e] = expf(router[e] - most) * inverse;
+  __syncwarp();  // lanes read each other's below
   float total = 0.0f;
   for (int32_t i = 0; i < top; i++) {
     float best = -1.0f;  // below every weight: taken ones are -2, NaN counts as 0 and only the row's own result is NaN

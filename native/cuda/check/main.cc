@@ -1,17 +1,24 @@
 // The CUDA device without Node.
-// verdant_cuda_check [--small] [--only TEXT]: every op on cuda:0 against cpu:generic, the same bits alone and in
-// company, memory that comes back. Exit status 1: it failed; 2: there is no device. verdant_cuda_check time [SHAPES]:
-// medians over CUDA events of whole executables, beside ceilings of the same run.
+// verdant_cuda_check [--small] [--names] [--only TEXT]: every op on cuda:0 against cpu:generic, the same bits alone and
+// in company, memory that comes back; --names: names each case before it runs, so that one that hangs is known. Exit
+// status 1: it failed; 2: there is no device. verdant_cuda_check time [SHAPES]: medians over CUDA events of whole
+// executables, beside ceilings of the same run.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
+#include "core/error.h"
 #include "cuda/agree.h"
 #include "cuda/check/run.h"
 #include "cuda/check/time.h"
 #include "cuda/device.h"
 #include "cuda/hopper.h"
 #include "cuda/memory.h"
+#include "cuda/op.h"
 
 namespace verdant::check {
 namespace {
@@ -23,39 +30,101 @@ bool is_small(const Case& c) {
   return rows <= 20 || case_name(c).find("bf16, 65 rows") != std::string::npos;  // of kernels for many rows
 }
 
-int check_all(bool small, const std::string& only) {
-  Tally tally;
-  on_device(cuda::cuda_device(), [] {
-    cuda::check(cudaSetDevice(0));
-    const bool used = cuda::hopper_kernels();
-    std::printf("Hopper's kernels are %s\n", used ? "used" : "not used");
-    const bool here = used || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
-    if (!here) return;
-    std::printf("the bits of the portable ones: linear %s, attention %s\n", cuda::linear_agrees() ? "yes" : "no",
-                cuda::attention_agrees() ? "yes" : "no");
-  });
-  for (const Case& c : all_cases())
-    if (case_name(c).find(only) != std::string::npos && (!small || is_small(c))) check_case(c, tally);
-  if ((only.empty() || only == "memory") && !small) check_memory(tally);
+struct CheckOptions {
+  bool small = false, names = false;
+  std::string only;
+  long long from = 0, cases = 0, failures = 0;  // of the process before: where it went on to, what it had found
+};
+
+void print_tally(const Tally& tally) {
   for (const auto& [what, count] : tally.missing)
     std::printf("missing %s: %lld cases\n", what.c_str(), static_cast<long long>(count));
   std::printf("%lld cases, %lld failures, %zu missing\n", static_cast<long long>(tally.cases),
               static_cast<long long>(tally.failures), tally.missing.size());
+}
+
+// Whether the device takes work: after a fault in a kernel no call of this process succeeds any more.
+bool device_works() {
+  bool good = false;
+  on_device(cuda::cuda_device(), [&] { good = cudaDeviceSynchronize() == cudaSuccess; });
+  return good;
+}
+
+// A new process takes this one's place and goes on with case `from`.
+int restart(const CheckOptions& o, size_t from, const Tally& tally) {
+  print_tally(tally);
+  std::printf("the device is lost: a new process goes on\n");
+  std::fflush(stdout);
+  const std::string told =
+      std::to_string(from) + "," + std::to_string(tally.cases) + "," + std::to_string(tally.failures);
+  std::vector<const char*> args = {"verdant_cuda_check", "--from", told.c_str(), "--only", o.only.c_str()};
+  if (o.small) args.push_back("--small");
+  if (o.names) args.push_back("--names");
+  args.push_back(nullptr);
+  execv("/proc/self/exe", const_cast<char**>(args.data()));
+  return 1;
+}
+
+// False: they fail.
+bool compare_hopper() {
+  try {
+    on_device(cuda::cuda_device(), [] {
+      cuda::check(cudaSetDevice(0));
+      const bool used = cuda::hopper_kernels();
+      std::printf("Hopper's kernels are %s\n", used ? "used" : "not used");
+      std::printf("dependent launches are %s\n", cuda::dependent_launch() ? "used" : "not used");
+      const bool here = used || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
+      if (!here || portable_only()) return;
+      std::printf("the bits of the portable ones: linear %s, attention %s\n", cuda::linear_agrees() ? "yes" : "no",
+                  cuda::attention_agrees() ? "yes" : "no");
+    });
+    return true;
+  } catch (const Error& error) {
+    std::printf("FAILED  Hopper's kernels: %s %s\n", error.code(), error.what());
+    return false;
+  }
+}
+
+int check_all(const CheckOptions& o) {
+  Tally tally;
+  tally.cases = o.cases;
+  tally.failures = o.failures;
+  if (!compare_hopper()) {
+    tally.failures++;
+    if (portable_only()) return 1;
+    setenv("VERDANT_CUDA_KERNELS", "portable", 1);
+    return restart(o, 0, tally);
+  }
+  const std::vector<Case> cases = all_cases();
+  for (size_t i = static_cast<size_t>(o.from); i < cases.size(); i++) {
+    const std::string name = case_name(cases[i]);
+    if (name.find(o.only) == std::string::npos || (o.small && !is_small(cases[i]))) continue;
+    if (o.names) std::printf("case     %s\n", name.c_str());
+    check_case(cases[i], tally);
+    if (!device_works()) return restart(o, i + 1, tally);
+  }
+  if ((o.only.empty() || o.only == "memory") && !o.small) check_memory(tally);
+  print_tally(tally);
   return tally.failures == 0 && tally.cases > 0 ? 0 : 1;
 }
 
 int run_main(int argc, char** argv) {
-  bool small = false;
+  CheckOptions options;
   const bool time = argc > 1 && std::strcmp(argv[1], "time") == 0;
-  std::string only, shapes = time && argc > 2 ? argv[2] : "";
+  const std::string shapes = time && argc > 2 ? argv[2] : "";
   for (int i = 1; i < argc && !time; i++) {
     if (std::strcmp(argv[i], "--small") == 0) {
-      small = true;
+      options.small = true;
+    } else if (std::strcmp(argv[i], "--names") == 0) {
+      options.names = true;
     } else if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
-      only = argv[++i];
+      options.only = argv[++i];
+    } else if (std::strcmp(argv[i], "--from") == 0 && i + 1 < argc &&  // see restart
+               std::sscanf(argv[i + 1], "%lld,%lld,%lld", &options.from, &options.cases, &options.failures) == 3) {
+      i++;
     } else {
       std::fprintf(stderr,
-                   "usage: verdant_cuda_check [--small] [--only TEXT]\n       verdant_cuda_check time [SHAPES]\n");
+                   "usage: verdant_cuda_check [--small] [--names] [--only TEXT]\n       verdant_cuda_check time [SHAPES]\n");
       return 2;
     }
   }
@@ -63,7 +132,7 @@ int run_main(int argc, char** argv) {
   std::printf("%s: %s\n", device.name.c_str(), device.description.c_str());
   if (!device.usable) return 2;
   if (time) return time_all(shapes) ? 0 : 1;
-  return check_all(small, only);
+  return check_all(options);
 }
 
 }  // namespace

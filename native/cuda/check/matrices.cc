@@ -59,6 +59,8 @@ void add_linears(std::vector<Case>& out) {
                           {130, 200, 96}})
       out.push_back(linear_case(type, s, "bf16", s.rows % 2 == 1));
   }
+  for (const Sizes s : {Sizes{3, 65, 67}, {66, 65, 67}, {200, 65, 1}})  // rows that end within a load
+    for (const DType type : {kF16, kBF16}) out.push_back(linear_case(type, s, type == kF16 ? "f32" : "bf16", true));
   out.push_back({"linear", "three matrices, types under each other", ones(11), 1e-5,
                  [](Maker& m) {
                    const auto stack = std::make_shared<WeightExpr>();

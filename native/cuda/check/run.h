@@ -20,6 +20,8 @@ struct Tally {
   int64_t cases = 0, failures = 0;
   std::map<std::string, int64_t> missing;  // what the device lacks, by its own words, and cases that need it
 };
+// VERDANT_CUDA_KERNELS is set: the kernels of Hopper are not wanted.
+bool portable_only();
 // Runs one case on cpu:generic and on cuda:0; says what failed.
 void check_case(const Case& c, Tally& tally);
 // Makes and drops models: memory must come back.

@@ -1,4 +1,7 @@
 // Host side of the emulated CUDA runtime: memory, streams, events and graphs of one device.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <map>
@@ -20,8 +23,15 @@ struct EmulatedEvent {
 namespace verdant::emulator {
 namespace {
 
+// Device memory ends where a page begins that must not be touched: a kernel that goes beyond it ends the program.
+struct Allocation {
+  size_t bytes;
+  void* pages;
+  size_t mapped;
+};
+
 std::mutex memory_mutex;
-std::map<void*, size_t> allocations;
+std::map<void*, Allocation> allocations;
 size_t used = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
@@ -96,12 +106,15 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   std::lock_guard lock(memory_mutex);
   *p = nullptr;
   if (used + bytes > memory_size()) return fail(cudaErrorMemoryAllocation);
-  void* got = nullptr;
-  if (posix_memalign(&got, 256, std::max<size_t>(bytes, 1)) != 0) return fail(cudaErrorMemoryAllocation);
-  std::memset(got, 0xcd, bytes);  // never zero by luck
-  allocations[got] = bytes;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), mapped = (bytes + page - 1) / page * page + page;
+  void* const pages = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return fail(cudaErrorMemoryAllocation);
+  uint8_t* const end = static_cast<uint8_t*>(pages) + mapped - page;
+  mprotect(end, page, PROT_NONE);
+  std::memset(pages, 0xcd, mapped - page);  // never zero by luck
+  *p = end - (bytes + 15) / 16 * 16;        // no better aligned than the widest load of a thread needs
+  allocations[*p] = {bytes, pages, mapped};
   used += bytes;
-  *p = got;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
@@ -109,9 +122,9 @@ cudaError_t cudaFree(void* p) {
   std::lock_guard lock(memory_mutex);
   const auto found = allocations.find(p);
   if (found == allocations.end()) return fail(cudaErrorInvalidValue);
-  used -= found->second;
+  used -= found->second.bytes;
+  munmap(found->second.pages, found->second.mapped);
   allocations.erase(found);
-  std::free(p);
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
