@@ -53,7 +53,7 @@ static void conv1d_run(const OpCall& call, const Gpu& gpu) {
                            static_cast<int32_t>(x.dim[1] / a.groups)};
   RowSource source{};
   source.rows = y.dim[0];
-  source.group_rows = group_rows;
+  source.group_rows = a.groups > 1 ? group_rows : 0;
   if (source.rows == 0) return;
   for (int32_t i = 0; i < weight.segment_count; i++) {
     const MatrixSegment& m = weight.segments[i];

@@ -115,8 +115,10 @@ static void segments_bf16(SegmentList s, const RowSource& source, const RoundedR
   if (source.tiles != nullptr) return launch_few<kType, kExpertTileRows / 8>(s, source, r, gpu);
   if (source.rows <= 8) return launch_few<kType, 1>(s, source, r, gpu);
   if (source.rows <= 16) return launch_few<kType, 2>(s, source, r, gpu);
-  if (source.rows <= 32) return launch_few<kType, 4>(s, source, r, gpu);
   const unsigned grid = count_blocks(s, source, kManyRows, kManyRows);
+  // Blocks of 128 by 128 would leave multiprocessors idle, or be half empty.
+  if (source.rows <= kManyRows / 2 || static_cast<int32_t>(grid) < gpu.multiprocessors)
+    return launch_few<kType, 4>(s, source, r, gpu);
   launch(linear_many_kernel<kType>, grid, kManyThreads, many_bytes<kType>(), gpu, s, source, r);
 }
 

@@ -42,74 +42,92 @@ static __device__ __forceinline__ FewUnit<kType> few_unit(const FewWeights& w, i
           {F::head(w.row[0], units, u), F::head(w.row[1], units, u)}};
 }
 
+// Where a lane finds its rows of x, of 8 kTiles: row g of each eight, sums of rows 2 t and 2 t + 1 (kOfGroups only), and
+// parts of row g (kOfUnit only).
+template <int kTiles>
+struct FewRows {
+  const uint4 *x[kTiles], *parts[kTiles];
+  const float2* sums[kTiles][2];
+  int groups;
+};
+template <DType kType, int kTiles, class Rows>
+static __device__ __forceinline__ FewRows<kTiles> few_rows(const RoundedRows& r, const Rows& x_row) {
+  constexpr Minima kMinima = Fragments<kType>::kMinima;
+  const int g = warp_lane() / 4, t = warp_lane() % 4;
+  FewRows<kTiles> out;
+#pragma unroll
+  for (int n = 0; n < kTiles; n++) {
+    const int64_t row = x_row(8 * n + g);
+    out.x[n] = r.x + row * r.groups * 4 + t;
+    if constexpr (kMinima == Minima::kOfUnit) out.parts[n] = unit_parts(r, row, 0, t);
+    if constexpr (kMinima == Minima::kOfGroups)
+      for (int c = 0; c < 2; c++)
+        out.sums[n][c] = reinterpret_cast<const float2*>(r.sums) + x_row(8 * n + 2 * t + c) * r.groups;
+  }
+  out.groups = static_cast<int>(r.groups);
+  return out;
+}
+
+// acc (16 rows of w, 8 kTiles rows of x) += unit u.
+template <DType kType, int kTiles>
+static __device__ __forceinline__ void few_unit_step(float (&acc)[kTiles][4], const FewUnit<kType>& unit, int u,
+                                                     const FewRows<kTiles>& rows) {
+  using F = Fragments<kType>;
+  constexpr bool kWhole = F::kGroups == 1 || F::kGroups == 8;  // whether no unit ends behind the columns
+#pragma unroll
+  for (int i = 0; i < F::kGroups; i++) {
+    const int j = u * F::kGroups + i;
+    if (!kWhole && i > 0 && j >= rows.groups) break;
+    uint32_t words[2][4];
+    for (int row = 0; row < 2; row++) F::words(unit.codes[row], i, words[row]);
+    const RowScales k = row_scales<kType>(unit.heads, i);
+#pragma unroll
+    for (int n = 0; n < kTiles; n++) {
+      float2 sums[2] = {};
+      if constexpr (F::kMinima == Minima::kOfGroups)
+        for (int c = 0; c < 2; c++) sums[c] = rows.sums[n][c][j];
+      group_step<kType>(acc[n], words, rows.x[n][4 * j], k, sums);
+    }
+  }
+  if constexpr (F::kMinima == Minima::kOfUnit) {
+    const int t = warp_lane() % 4;
+    UnitTerms terms;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      terms.minima[row] = F::minima(unit.heads[row], t);
+      terms.scales[row] = F::scales(unit.heads[row], t);
+      terms.factors[row] = F::factors(unit.heads[row]);
+    }
+#pragma unroll
+    for (int n = 0; n < kTiles; n++) unit_step(acc[n], terms, lane_parts(rows.parts[n] + kPartsOfUnit / 8 * u));
+  }
+}
+
 // acc of each matrix, (16 rows of w, 8 kTiles rows of x), over the slice of columns of a warp. All matrices are of the
 // size of `s`; x_row(i): the row of x that is row i.
 template <DType kType, int kTiles, int kMatrices, class Rows>
 static __device__ __forceinline__ void few_slice(const SegmentArgs& s, const FewWeights (&w)[kMatrices],
                                                  const RoundedRows& r, const Rows& x_row,
                                                  float (&acc)[kMatrices][kTiles][4]) {
-  using F = Fragments<kType>;
-  constexpr int kGroups = F::kGroups;
-  [[maybe_unused]] constexpr int kUnroll = kGroups > 1 ? 1 : 4 / kMatrices;
-  constexpr bool kWhole = kGroups == 1 || kGroups == 8;  // whether no unit ends behind the columns
-  const int lane = warp_lane(), g = lane / 4, t = lane % 4;
-  const uint4* x[kTiles];
-  [[maybe_unused]] const uint4* parts[kTiles];
-  [[maybe_unused]] const float2* sums[kTiles][2];
-#pragma unroll
-  for (int n = 0; n < kTiles; n++) {
-    const int64_t row = x_row(8 * n + g);
-    x[n] = r.x + row * r.groups * 4 + t;
-    if constexpr (F::kMinima == Minima::kOfUnit) parts[n] = unit_parts(r, row, 0, t);
-    if constexpr (F::kMinima == Minima::kOfGroups)
-      for (int c = 0; c < 2; c++)
-        sums[n][c] = reinterpret_cast<const float2*>(r.sums) + x_row(8 * n + 2 * t + c) * r.groups;
-  }
-  const int groups = static_cast<int>(r.groups), begin = warp_index() * s.slice;
+  [[maybe_unused]] constexpr int kGroups = Fragments<kType>::kGroups, kUnroll = kGroups > 1 ? 1 : 4 / kMatrices;
+  const FewRows<kTiles> rows = few_rows<kType, kTiles>(r, x_row);
+  const int t = warp_lane() % 4, begin = warp_index() * s.slice;
   const int end = begin + s.slice < s.units ? begin + s.slice : s.units;
+  if constexpr (kTiles * kGroups <= 8) {
 #pragma unroll kUnroll
-  for (int u = begin; u < end; u++) {
-    FewUnit<kType> unit[kMatrices];
+    for (int u = begin; u < end; u++) {
+      FewUnit<kType> unit[kMatrices];
 #pragma unroll
-    for (int m = 0; m < kMatrices; m++) unit[m] = few_unit<kType>(w[m], s.units, u, t);
+      for (int m = 0; m < kMatrices; m++) unit[m] = few_unit<kType>(w[m], s.units, u, t);
 #pragma unroll
-    for (int i = 0; i < kGroups; i++) {
-      const int j = u * kGroups + i;
-      if (!kWhole && i > 0 && j >= groups) break;
-      uint32_t words[kMatrices][2][4];
-      RowScales k[kMatrices];
-#pragma unroll
-      for (int m = 0; m < kMatrices; m++) {
-        for (int row = 0; row < 2; row++) F::words(unit[m].codes[row], i, words[m][row]);
-        k[m] = row_scales<kType>(unit[m].heads, i);
-      }
-#pragma unroll
-      for (int n = 0; n < kTiles; n++) {
-        const uint4 own = x[n][4 * j];
-        float2 both[2] = {};
-        if constexpr (F::kMinima == Minima::kOfGroups)
-          for (int c = 0; c < 2; c++) both[c] = sums[n][c][j];
-#pragma unroll
-        for (int m = 0; m < kMatrices; m++) group_step<kType>(acc[m][n], words[m], own, k[m], both);
-      }
+      for (int m = 0; m < kMatrices; m++) few_unit_step<kType, kTiles>(acc[m], unit[m], u, rows);
     }
-    if constexpr (F::kMinima == Minima::kOfUnit) {
-      UnitTerms terms[kMatrices];
+  } else {  // registers do not hold units of several matrices
 #pragma unroll
-      for (int m = 0; m < kMatrices; m++)
-#pragma unroll
-        for (int row = 0; row < 2; row++) {
-          terms[m].minima[row] = F::minima(unit[m].heads[row], t);
-          terms[m].scales[row] = F::scales(unit[m].heads[row], t);
-          terms[m].factors[row] = F::factors(unit[m].heads[row]);
-        }
-#pragma unroll
-      for (int n = 0; n < kTiles; n++) {
-        const LaneParts own = lane_parts(parts[n] + kPartsOfUnit / 8 * u);
-#pragma unroll
-        for (int m = 0; m < kMatrices; m++) unit_step(acc[m][n], terms[m], own);
-      }
-    }
+    for (int m = 0; m < kMatrices; m++)
+#pragma unroll 1
+      for (int u = begin; u < end; u++)
+        few_unit_step<kType, kTiles>(acc[m], few_unit<kType>(w[m], s.units, u, t), u, rows);
   }
 }
 
@@ -133,7 +151,7 @@ static __device__ __forceinline__ float sum_slices(const FewSums<kTiles>& sums, 
 
 // Few rows of x: 16 rows of w by 8 kTiles rows of x. Warps are slices, whose sums meet in shared memory.
 template <DType kType, int kTiles>
-static __global__ void __launch_bounds__(kLinearThreads, kTiles == 1 ? 3 : 1)
+static __global__ void __launch_bounds__(kLinearThreads, kTiles == 1 ? 3 : 2)
     linear_few_kernel(const __grid_constant__ SegmentList list, RowSource source, RoundedRows r) {
   __shared__ FewSums<kTiles> sums;
   uint32_t block;
