@@ -42,8 +42,8 @@ static __device__ __forceinline__ FewUnit<kType> few_unit(const FewWeights& w, i
           {F::head(w.row[0], units, u), F::head(w.row[1], units, u)}};
 }
 
-// Where a lane finds its rows of x, of 8 kTiles: row g of each eight, sums of rows 2 t and 2 t + 1 (kOfGroups only), and
-// parts of row g (kOfUnit only).
+// Where a lane finds its rows of x, of 8 kTiles: row g of each eight, sums of rows 2 t and 2 t + 1 (kOfGroups only),
+// and parts of row g (kOfUnit only).
 template <int kTiles>
 struct FewRows {
   const uint4 *x[kTiles], *parts[kTiles];

@@ -20,8 +20,7 @@ struct GatedArgs {
 
 // y = fn(gate) up and its rounded form: 16 columns of 8 kTiles rows. Blocks behind the last column round zeros.
 template <DType kType, int kTiles>
-static __global__ void __launch_bounds__(kLinearThreads, 2)
-    linear_gated_kernel(const __grid_constant__ GatedArgs a) {
+static __global__ void __launch_bounds__(kLinearThreads, 2) linear_gated_kernel(const __grid_constant__ GatedArgs a) {
   __shared__ FewSums<kTiles> gates, ups;
   __shared__ float values[8 * kTiles][16];
   const int half = static_cast<int>(blockIdx.x), begin = half * kHalfGroup, left = a.gate.rows - begin;

@@ -123,8 +123,9 @@ int run_main(int argc, char** argv) {
                std::sscanf(argv[i + 1], "%lld,%lld,%lld", &options.from, &options.cases, &options.failures) == 3) {
       i++;
     } else {
-      std::fprintf(stderr,
-                   "usage: verdant_cuda_check [--small] [--names] [--only TEXT]\n       verdant_cuda_check time [SHAPES]\n");
+      std::fprintf(
+          stderr,
+          "usage: verdant_cuda_check [--small] [--names] [--only TEXT]\n       verdant_cuda_check time [SHAPES]\n");
       return 2;
     }
   }
