@@ -1,6 +1,7 @@
 // Whether two ways to multiply give the same bits on the GPU at hand.
 #include <vector>
 
+#include "core/weight_types.h"
 #include "cuda/agree.h"
 #include "cuda/linear.h"
 #include "cuda/weights.h"
@@ -8,7 +9,7 @@
 namespace verdant::cuda {
 namespace {
 
-constexpr int64_t kRows = 200, kCols = 1120, kWeights = 330;  // an odd number of groups of columns in a slice
+constexpr int64_t kRows = 200, kWeights = 330;
 
 // y (kRows, kWeights) = x w^T.
 std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool hopper, int32_t multiprocessors,
@@ -18,10 +19,10 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool ho
   const Gpu gpu{multiprocessors, 0, stream, hopper};
   RowSource source{};
   source.x = reinterpret_cast<const float*>(x.data());
-  source.stride = kCols;
+  source.stride = w.cols;
   source.rows = kRows;
   const DeviceMatrix* weights[] = {&w};
-  const DeviceBuffer workspace(multiply_workspace(call, kRows, kCols, weights, 1)), y(kRows * kWeights * 4);
+  const DeviceBuffer workspace(multiply_workspace(call, kRows, w.cols, weights, 1)), y(kRows * kWeights * 4);
   const Product p = {&w, nullptr, reinterpret_cast<float*>(y.data()), kWeights};
   forget(y, stream);
   multiply(call, gpu, source, &p, 1, workspace.data());
@@ -30,21 +31,37 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool ho
   return out;
 }
 
-}  // namespace
-
-bool linear_agrees() {
+// Whether the kernel of few rows, which a GPU of many multiprocessors takes, gives the bits of that of many rows; and
+// those of Hopper, where `hopper`.
+bool agrees(DType type, int64_t cols, bool hopper) {
   const Stream stream;
   Numbers numbers;
-  std::vector<float> x(static_cast<size_t>(kRows * kCols)), w(static_cast<size_t>(kWeights * kCols));
+  std::vector<float> x(static_cast<size_t>(kRows * cols)), w(static_cast<size_t>(kWeights * cols));
   for (std::vector<float>* all : {&x, &w})
     for (float& v : *all) v = numbers.next();
-  const DeviceBuffer rows = uploaded(x, stream), weights = uploaded(as_bf16(w), stream);
-  const MatrixSegment segment = {kBF16, 0, kWeights, weights.data(), device_row_bytes(kBF16, kCols)};
-  const DeviceMatrix matrix = {kWeights, kCols, 1, &segment};
-  const std::vector<float> portable = product(rows, matrix, false, 1, stream);
+  const int64_t stored = row_bytes(type, cols), bytes = device_row_bytes(type, cols);
+  std::vector<uint8_t> row(static_cast<size_t>(stored)), arranged(static_cast<size_t>(kWeights * bytes));
+  for (int64_t r = 0; r < kWeights; r++) {
+    encode_from_f32(type, w.data() + r * cols, cols, row.data());
+    arrange_row(type, row.data(), cols, arranged.data() + r * bytes);
+  }
+  const DeviceBuffer rows = uploaded(x, stream), weights = uploaded(arranged, stream);
+  const MatrixSegment segment = {type, 0, kWeights, weights.data(), bytes};
+  const DeviceMatrix matrix = {kWeights, cols, 1, &segment};
+  const std::vector<float> many = product(rows, matrix, false, 1, stream);
+  if (!hopper) return same_bits(product(rows, matrix, false, 1000, stream), many);
   // Many multiprocessors: blocks share out the columns of a tile; one: it takes one tile after the other.
-  return same_bits(product(rows, matrix, true, 1, stream), portable) &&
-         same_bits(product(rows, matrix, true, 1000, stream), portable);
+  return same_bits(product(rows, matrix, true, 1, stream), many) &&
+         same_bits(product(rows, matrix, true, 1000, stream), many);
+}
+
+}  // namespace
+
+bool linear_agrees() { return agrees(kBF16, 1120, true); }  // an odd number of groups of columns in a slice
+
+bool linear_rows_agree(DType type) {
+  const int64_t block = weight_type(type).block;
+  return agrees(type, block == 256 ? 1280 : 1120, false);
 }
 
 }  // namespace verdant::cuda

@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/weight_types.h"
 #include "cuda/agree.h"
 #include "cuda/check/run.h"
 #include "cuda/check/time.h"
 #include "cuda/device.h"
 #include "cuda/hopper.h"
+#include "cuda/linear.h"
 #include "cuda/memory.h"
 #include "cuda/op.h"
 
@@ -27,7 +29,7 @@ namespace {
 bool is_small(const Case& c) {
   int64_t rows = 0;
   for (const int64_t n : c.lengths) rows += n;
-  return rows <= 20 || case_name(c).find("bf16, 65 rows") != std::string::npos;  // of kernels for many rows
+  return rows <= 20 || case_name(c).find("bf16, 65 rows") != std::string::npos;  // several blocks of rows
 }
 
 struct CheckOptions {
@@ -85,6 +87,24 @@ bool compare_hopper() {
   }
 }
 
+// The kernels of few and of many rows, which a GPU's size chooses from. `small`: one type of each kind.
+void compare_rows(Tally& tally, bool small) {
+  for (int32_t t = 0; t < kDTypeCount; t++) {
+    const auto type = static_cast<DType>(t);
+    if (type == kI32 || type == kU8 || cuda::linear_compute(kComputeAuto, type) != kComputeBF16) continue;
+    if (small && type != kBF16 && type != kQ4_1 && type != kQ4_K && type != kQ6_K) continue;
+    bool same = false;
+    on_device(cuda::cuda_device(), [&] {
+      cuda::check(cudaSetDevice(0));
+      same = cuda::linear_rows_agree(type);
+    });
+    tally.cases++;
+    if (same) continue;
+    tally.failures++;
+    std::printf("FAILED  linear, %s: bits of few and of many rows differ\n", dtype_name(type));
+  }
+}
+
 int check_all(const CheckOptions& o) {
   Tally tally;
   tally.cases = o.cases;
@@ -95,6 +115,7 @@ int check_all(const CheckOptions& o) {
     setenv("VERDANT_CUDA_KERNELS", "portable", 1);
     return restart(o, 0, tally);
   }
+  if (o.from == 0 && (o.only.empty() || o.only == "linear")) compare_rows(tally, o.small);
   const std::vector<Case> cases = all_cases();
   for (size_t i = static_cast<size_t>(o.from); i < cases.size(); i++) {
     const std::string name = case_name(cases[i]);
