@@ -7,10 +7,14 @@ namespace verdant::cuda {
 
 constexpr int64_t kSampleBlocks = 64;  // a block takes samples b, b + 64, ...: bounds the workspace
 
-// Draws an id from the processed logits; mu is mirostat's state.
-static __device__ int32_t sample_id(const SampleState& s, SampleShared& shared, SamplePool& p, float& mu) {
+// Draws an id from the processed logits; mu is mirostat's state. taken: what was gathered of them; or null.
+static __device__ int32_t sample_id(const SampleState& s, SampleShared& shared, SamplePool& p,
+                                    const GatheredPart* taken, float& mu) {
   const int64_t position = s.history.length;
-  pool_widen(p, shared);
+  if (taken == nullptr || pool_first_least(p) < -kLargest)
+    pool_widen(p, shared);
+  else
+    pool_take(p, shared, taken, s.args.parts, s.args.part, s.ids());
   sample_top_k(p, shared, s.integers[kTopK]);
   sample_top_p(p, shared, static_cast<double>(s.numbers[kTopP]));
   sample_min_p(p, shared, static_cast<double>(s.numbers[kMinP]));
@@ -31,26 +35,67 @@ static __device__ int32_t sample_id(const SampleState& s, SampleShared& shared, 
   return id;
 }
 
+// The state of a sample, and its scratch: that of block `block`.
+static __device__ SampleState sample_state(const SampleArgs& a, int64_t sample, int64_t block) {
+  float* const x = a.scratch + block * 3 * a.stride;
+  return {a,
+          sample,
+          a.numbers + sample * kSampleNumbers,
+          a.integers + sample * kSampleIntegers,
+          sample_history(a, sample),
+          x,
+          reinterpret_cast<int32_t*>(x + 2 * a.stride)};
+}
+
+// Whether x of a state is used; if not, the logits are used where they lie.
+static __device__ bool sample_changes(const SampleState& s) { return s.integers[kBeam] != 0 || sample_processes(s); }
+
+// Scans one part of one sample.
+static __global__ void __launch_bounds__(kSampleThreads) sample_scan_kernel(const __grid_constant__ SampleArgs a) {
+  wait_for_predecessors();
+  __shared__ SampleShared shared;
+  const int64_t part = blockIdx.x, sample = blockIdx.y, begin = part * a.part;
+  const SamplePart found = sample_scan_part(shared, a.logits + sample * a.vocab, begin, min(begin + a.part, a.vocab));
+  if (threadIdx.x == 0) a.scans[sample * a.parts + part] = found;
+}
+
+// Gathers the first candidates of one part of one sample, where it draws from the logits as they are.
+static __global__ void __launch_bounds__(kSampleThreads) sample_gather_kernel(const __grid_constant__ SampleArgs a) {
+  wait_for_predecessors();
+  __shared__ SampleShared shared;
+  const int64_t part = blockIdx.x, sample = blockIdx.y, begin = part * a.part;
+  const SampleState s = sample_state(a, sample, sample);
+  const float temperature = s.numbers[kTemperature];
+  if (!(temperature > 0.0f) || sample_changes(s)) return;
+  const SampleScan scan = sample_scan_of(a.scans + sample * a.parts, a.parts);
+  if (!scan.sound) return;
+  const SamplePool pool = sample_pool(a.logits + sample * a.vocab, a.vocab, scan.best, temperature, nullptr, nullptr);
+  int32_t* const ids = s.ids() + begin;
+  const PoolMass mass = pool_search<false>(pool, shared, pool_first_least(pool), begin, min(begin + a.part, a.vocab),
+                                           [ids](int64_t at, int32_t id, float) { ids[at] = id; });
+  if (threadIdx.x == 0) a.gathers[sample * a.parts + part] = {mass, shared.offsets[kSampleThreads]};
+}
+
 static __device__ void sample_one(const SampleArgs& a, SampleShared& shared, int64_t sample) {
   const float* logits = a.logits + sample * a.vocab;
-  float* const x = a.scratch + blockIdx.x * 3 * a.stride;
+  const SampleState s = sample_state(a, sample, blockIdx.x);
+  float* const x = s.x;
   float* const value = x + a.stride;
-  int32_t* const list = reinterpret_cast<int32_t*>(value + a.stride);  // ids; before that counts
-  const SampleState s = {
-      a, sample, a.numbers + sample * kSampleNumbers, a.integers + sample * kSampleIntegers, sample_history(a, sample),
-      x, list};
+  int32_t* const list = s.counts;  // ids; before that counts
   float mu = s.numbers[kMirostatMu];
   int32_t id = -1;
   const int32_t beam = s.integers[kBeam];
-  const SampleScan raw = sample_scan(shared, logits, a.vocab);
-  const bool process = raw.sound && (beam != 0 || sample_processes(s));
+  const SampleScan raw =
+      a.parts > 0 ? sample_scan_of(a.scans + sample * a.parts, a.parts) : sample_scan(shared, logits, a.vocab);
+  const bool process = raw.sound && sample_changes(s);
+  const GatheredPart* const taken = a.parts > 0 && !process ? a.gathers + sample * a.parts : nullptr;
   if (process) sample_process(s, shared, logits, beam != 0 ? raw.log_sum : 0.0);
   const float* const used = process ? x : logits;
   const SampleScan scan = process ? sample_scan(shared, x, a.vocab) : raw;
   if (scan.sound) {
     const float temperature = s.numbers[kTemperature];
     SamplePool pool = sample_pool(used, a.vocab, scan.best, temperature, value, list);
-    id = temperature > 0.0f ? sample_id(s, shared, pool, mu) : scan.id;
+    id = temperature > 0.0f ? sample_id(s, shared, pool, taken, mu) : scan.id;
   }
   const int64_t wanted = !raw.sound ? 0 : min(int64_t{s.integers[kTopLogprobs]}, a.top);
   int32_t* const top_ids = a.top_ids + sample * a.top;
@@ -78,7 +123,21 @@ static int64_t sample_stride(const OpCall& call) { return (call.in[0].dim[1] + 6
 
 static int64_t sample_blocks(const OpCall& call) { return std::min(call.in[0].dim[0], kSampleBlocks); }
 
-static int64_t sample_workspace(const OpCall& call) { return 12 * sample_blocks(call) * sample_stride(call); }
+// Ids of a part: at most kMostParts parts. None where a part is a row, or where there are more rows than blocks.
+static int64_t sample_part(const OpCall& call) {
+  constexpr int64_t kLeast = kSampleUnroll * kSampleThreads;
+  const int64_t vocab = call.in[0].dim[1], pieces = (vocab + kLeast - 1) / kLeast;
+  return pieces < 2 || call.in[0].dim[0] > kSampleBlocks ? 0 : (pieces + kMostParts - 1) / kMostParts * kLeast;
+}
+static int64_t sample_parts(const OpCall& call) {
+  const int64_t part = sample_part(call);
+  return part == 0 ? 0 : (call.in[0].dim[1] + part - 1) / part;
+}
+
+static int64_t sample_workspace(const OpCall& call) {
+  const auto part = static_cast<int64_t>(sizeof(SamplePart) + sizeof(GatheredPart));
+  return sample_blocks(call) * (12 * sample_stride(call) + sample_parts(call) * part);
+}
 
 template <class T>
 static const T* sample_data(const OpCall& call, int32_t input) {
@@ -120,11 +179,19 @@ static SampleArgs sample_args(const OpCall& call) {
   a.mu = static_cast<float*>(call.out[4].data);
   a.scratch = reinterpret_cast<float*>(call.workspace);
   a.stride = sample_stride(call);
+  a.part = sample_part(call);
+  a.parts = sample_parts(call);
+  a.scans = reinterpret_cast<SamplePart*>(a.scratch + sample_blocks(call) * 3 * a.stride);
+  a.gathers = reinterpret_cast<GatheredPart*>(a.scans + a.samples * a.parts);
   return a;
 }
 
 static void sample_run(const OpCall& call, const Gpu& gpu) {
-  launch(sample_kernel, static_cast<unsigned>(sample_blocks(call)), kSampleThreads, 0, gpu, sample_args(call));
+  const SampleArgs a = sample_args(call);
+  const dim3 parts(static_cast<unsigned>(a.parts), static_cast<unsigned>(a.samples));
+  launch(sample_scan_kernel, parts, kSampleThreads, 0, gpu, a);
+  launch(sample_gather_kernel, parts, kSampleThreads, 0, gpu, a);
+  launch(sample_kernel, static_cast<unsigned>(sample_blocks(call)), kSampleThreads, 0, gpu, a);
 }
 
 extern const CudaOp sample_op;

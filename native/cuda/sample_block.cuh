@@ -38,6 +38,18 @@ struct SampleArgs {
   float* mu;
   float* scratch;  // (blocks of the grid, 3, stride)
   int64_t stride;  // vocab, padded
+  // Large vocabularies are looked at in parts of so many ids before a block takes the whole row; 0 parts: they are not.
+  int64_t parts, part;
+  struct SamplePart* scans;      // (samples, parts)
+  struct GatheredPart* gathers;  // (samples, parts)
+};
+
+// Of some ids of a row: the largest logit with its lowest id, whether one is NaN or an infinity above, and the sum of
+// exp(x - best).
+struct SamplePart {
+  float best;
+  int32_t id, bad;
+  double sum;
 };
 
 // Of one block, which works on one sample after the other.
@@ -144,15 +156,21 @@ struct SampleBest {
   int32_t bad;
 };
 
-// One pass: a thread's sum is relative to its largest so far, in f32 for 8 numbers and in double from there on.
-static __device__ SampleScan sample_scan(SampleShared& s, const float* x, int64_t n) {
+static __device__ __forceinline__ SampleBest sample_better(const SampleBest& a, const SampleBest& b) {
+  const bool other = b.best > a.best || (b.best == a.best && b.id < a.id);
+  return {other ? b.best : a.best, other ? b.id : a.id, a.bad | b.bad};
+}
+
+// Of x[begin] .. x[end - 1], in one pass: a thread's sum is relative to its largest so far, in f32 for 8 numbers and in
+// double from there on. All threads get it.
+static __device__ SamplePart sample_scan_part(SampleShared& s, const float* x, int64_t begin, int64_t end) {
   SampleBest own = {-INFINITY, INT32_MAX, 0};
   float top = -kLargest;
   double sum = 0;
-  for (int64_t c = threadIdx.x; c < n; c += kSampleUnroll * kSampleThreads) {
+  for (int64_t c = begin + threadIdx.x; c < end; c += kSampleUnroll * kSampleThreads) {
     float v[kSampleUnroll];
 #pragma unroll
-    for (int i = 0; i < kSampleUnroll; i++) v[i] = c + i * kSampleThreads < n ? x[c + i * kSampleThreads] : -INFINITY;
+    for (int i = 0; i < kSampleUnroll; i++) v[i] = c + i * kSampleThreads < end ? x[c + i * kSampleThreads] : -INFINITY;
 #pragma unroll
     for (int i = 0; i < kSampleUnroll; i++) {
       own.bad |= !(v[i] < INFINITY);
@@ -166,13 +184,30 @@ static __device__ SampleScan sample_scan(SampleShared& s, const float* x, int64_
     for (int i = 0; i < kSampleUnroll; i++) v[i] = sample_exp(v[i] - top);
     sum += static_cast<double>(((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7])));
   }
-  const SampleBest all = sample_reduce(s, own, [](const SampleBest& a, const SampleBest& b) -> SampleBest {
-    const bool other = b.best > a.best || (b.best == a.best && b.id < a.id);
-    return {other ? b.best : a.best, other ? b.id : a.id, a.bad | b.bad};
-  });
+  const SampleBest all = sample_reduce(s, own, sample_better);
   const bool sound = all.bad == 0 && all.best > -INFINITY;
   sum = sample_sum(s, sound ? sum * static_cast<double>(sample_exp(top - all.best)) : 0.0);
-  return {all.best, sound ? all.id : -1, sound, static_cast<double>(all.best) + log(sum)};
+  return {all.best, all.id, all.bad, sum};
+}
+
+// Of parts of a row, at most two a lane, by each warp for itself.
+static __device__ SampleScan sample_scan_of(const SamplePart* parts, int64_t count) {
+  SampleBest all = {-INFINITY, INT32_MAX, 0};
+  for (int64_t i = warp_lane(); i < count; i += kWarp)
+    all = sample_better(all, {parts[i].best, parts[i].id, parts[i].bad});
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2)
+    all = sample_better(all, {__shfl_xor_sync(kAllLanes, all.best, lanes), __shfl_xor_sync(kAllLanes, all.id, lanes),
+                              __shfl_xor_sync(kAllLanes, all.bad, lanes)});
+  if (all.bad != 0 || !(all.best > -INFINITY)) return {all.best, -1, false, -INFINITY};
+  double sum = 0;
+  for (int64_t i = warp_lane(); i < count; i += kWarp)
+    sum += parts[i].sum * static_cast<double>(sample_exp(parts[i].best - all.best));
+  return {all.best, all.id, true, static_cast<double>(all.best) + log(warp_sum(sum))};
+}
+
+static __device__ SampleScan sample_scan(SampleShared& s, const float* x, int64_t n) {
+  const SamplePart all = sample_scan_part(s, x, 0, n);
+  return sample_scan_of(&all, 1);
 }
 
 }  // namespace verdant::cuda

@@ -46,14 +46,16 @@ struct PoolMass {
   uint64_t gathered, whole;
 };
 
-// Gathers the candidates with x >= least; kPositive: of a weight above 0.
-template <bool kPositive>
-static __device__ void pool_gather(SamplePool& p, SampleShared& s, float least) {
+// Candidates begin .. end - 1 with x >= least; kPositive: of a weight above 0. keep(at, id, value) for each, in order
+// of the threads; how many in s.offsets[kSampleThreads].
+template <bool kPositive, class Keep>
+static __device__ PoolMass pool_search(const SamplePool& p, SampleShared& s, float least, int64_t begin, int64_t end,
+                                       const Keep& keep) {
   const auto wanted = [&p, least](float v) { return v >= least && (!kPositive || p.weight(v) > 0.0f); };
   int32_t own = 0;
   PoolMass m = {0, 0};
 #pragma unroll 4
-  for (int64_t c = threadIdx.x; c < p.vocab; c += kSampleThreads) {
+  for (int64_t c = begin + threadIdx.x; c < end; c += kSampleThreads) {
     const float v = p.x[c], w = p.weight(v);
     const uint64_t mass = p.mass_of(w);
     m.whole += mass;
@@ -66,15 +68,60 @@ static __device__ void pool_gather(SamplePool& p, SampleShared& s, float least) 
     return {a.gathered + b.gathered, a.whole + b.whole};
   });
 #pragma unroll 4
-  for (int64_t c = threadIdx.x; c < p.vocab; c += kSampleThreads) {
+  for (int64_t c = begin + threadIdx.x; c < end; c += kSampleThreads) {
     const float v = p.x[c];
-    if (!wanted(v)) continue;
-    p.value[at] = v;
-    p.id[at++] = static_cast<int32_t>(c);
+    if (wanted(v)) keep(at++, static_cast<int32_t>(c), v);
   }
+  return m;
+}
+
+// Gathers the candidates with x >= least; kPositive: of a weight above 0.
+template <bool kPositive>
+static __device__ void pool_gather(SamplePool& p, SampleShared& s, float least) {
+  const PoolMass m = pool_search<kPositive>(p, s, least, 0, p.vocab, [&p](int64_t at, int32_t id, float v) {
+    p.value[at] = v;
+    p.id[at] = id;
+  });
   p.count = s.offsets[kSampleThreads];
   p.mass = m.gathered;
   p.whole = m.whole;
+  __syncthreads();
+}
+
+// What blocks of their own gathered of the parts of a row, as the first `pool_widen` would: how many candidates, whose
+// ids stand at the part's place in a row of ids.
+struct GatheredPart {
+  PoolMass mass;
+  int32_t count;
+};
+constexpr int64_t kMostParts = 64;
+
+static __device__ __forceinline__ float pool_first_least(const SamplePool& p) {
+  return p.best - kFirstReach * p.temperature;
+}
+
+// Takes them over.
+static __device__ void pool_take(SamplePool& p, SampleShared& s, const GatheredPart* parts, int64_t count, int64_t part,
+                                 const int32_t* ids) {
+  p.reach = kFirstReach;
+  p.count = 0;
+  p.mass = p.whole = 0;
+#pragma unroll 8
+  for (int64_t i = 0; i < count; i++) {
+    if (threadIdx.x == 0) s.offsets[i] = static_cast<int32_t>(p.count);
+    p.count += parts[i].count;
+    p.mass += parts[i].mass.gathered;
+    p.whole += parts[i].mass.whole;
+  }
+  p.complete = p.count == p.vocab;
+  __syncthreads();
+  for (int64_t c = threadIdx.x; c < p.count; c += kSampleThreads) {
+    int64_t i = 0;
+    for (int64_t step = kMostParts / 2; step > 0; step /= 2)
+      if (i + step < count && s.offsets[i + step] <= c) i += step;
+    p.id[c] = ids[i * part + c - s.offsets[i]];
+    p.value[c] = p.x[p.id[c]];
+  }
   __syncthreads();
 }
 

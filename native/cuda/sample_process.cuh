@@ -30,6 +30,8 @@ struct SampleState {
   float* x;         // (vocab) processed logits
   int32_t* counts;  // (vocab) zero between steps
 
+  // (vocab) ids that blocks of parts gathered: where x is not used.
+  __device__ __forceinline__ int32_t* ids() const { return reinterpret_cast<int32_t*>(x); }
   __device__ __forceinline__ bool known(int32_t id) const { return id >= 0 && id < args.vocab; }
   __device__ __forceinline__ int32_t begin(const SampleCsr& list) const { return list.offsets[sample]; }
   __device__ __forceinline__ int32_t end(const SampleCsr& list) const { return list.offsets[sample + 1]; }
