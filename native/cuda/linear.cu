@@ -107,6 +107,7 @@ static void segments_f32(const SegmentList& s, const RowSource& source, const Gp
 template <DType kType, int kTiles>
 static void launch_few(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
   const unsigned grid = count_blocks(s, source, 8 * kTiles, 16);
+  s.early = static_cast<uint32_t>(gpu.multiprocessors * kEarlyBlocks);
   launch(linear_few_kernel<kType, kTiles>, grid, kLinearThreads, 0, gpu, s, source, r);
 }
 

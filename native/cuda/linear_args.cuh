@@ -99,6 +99,7 @@ struct SegmentList {
   SegmentArgs segment[kMaxSegments];
   uint32_t block_end[kMaxSegments];
   int32_t count;
+  uint32_t early;  // so many blocks may wait for the kernel before, and call for weights meanwhile
 };
 
 // The rows of x that a block of threads takes, and the rows of w, of one segment.

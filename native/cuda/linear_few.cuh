@@ -15,16 +15,23 @@ static __device__ __forceinline__ FewWeights few_weights(const SegmentArgs& s, i
   return {{row(g), row(g + 8)}};
 }
 
-// Brings the first 256 bytes of the 16 rows' codes, within the slice of columns of a warp, to the L2 cache: while the
+// Blocks that a multiprocessor can hold, and more.
+constexpr int32_t kEarlyBlocks = 4;
+
+// Brings the first 512 bytes of the 16 rows' codes, within the slice of columns of a warp, to the L2 cache: while the
 // kernel waits, where it does.
 template <DType kType>
 static __device__ __forceinline__ void call_weights([[maybe_unused]] const SegmentArgs& s,
                                                     [[maybe_unused]] const FewWeights& w) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   constexpr int kField = has_scales(kType) ? 1 : 0, kBytes = unit_layout(kType).bytes[kField], kLine = 128;
-  const int at = warp_index() * s.slice * kBytes + warp_lane() / 2 % 2 * kLine;
   const uint8_t* codes = UnitFields<kType>::template field<kField>(w.row[warp_lane() % 2], s.units, 0);
-  if (at < s.units * kBytes) call_line(codes + at);
+  const int begin = warp_index() * s.slice, end = begin + s.slice < s.units ? begin + s.slice : s.units;
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const int at = begin * kBytes + (2 * i + warp_lane() / 2 % 2) * kLine;
+    if (at < end * kBytes) call_line(codes + at);
+  }
 #endif
 }
 
@@ -86,7 +93,8 @@ static __device__ __forceinline__ void few_unit_step(float (&acc)[kTiles][4], co
       float2 sums[2] = {};
       if constexpr (F::kMinima == Minima::kOfGroups)
         for (int c = 0; c < 2; c++) sums[c] = rows.sums[n][c][j];
-      group_step<kType>(acc[n], words, rows.x[n][4 * j], k, sums);
+      const uint4 x = rows.x[n][4 * j];  // one load
+      group_step<kType>(acc[n], words, x, k, sums);
     }
   }
   if constexpr (F::kMinima == Minima::kOfUnit) {
@@ -160,7 +168,7 @@ static __global__ void __launch_bounds__(kLinearThreads, kTiles == 1 ? 3 : 2)
   const BlockRows b = block_rows(s, source, block, 8 * kTiles, 16);
   const FewWeights w[1] = {few_weights(s, b.w_begin, b.w_count)};
   if (source.tiles == nullptr) {
-    call_weights<kType>(s, w[0]);
+    if (blockIdx.x < list.early) call_weights<kType>(s, w[0]);
     wait_for_predecessors();
   }
   if (b.count <= 0) return;

@@ -15,6 +15,7 @@ struct GatedArgs {
   RoundedRows r;
   float* y;
   int32_t rows, fn;
+  uint32_t early;  // as in SegmentList
   RoundTarget to;
 };
 
@@ -26,7 +27,7 @@ static __global__ void __launch_bounds__(kLinearThreads, 2) linear_gated_kernel(
   const int half = static_cast<int>(blockIdx.x), begin = half * kHalfGroup, left = a.gate.rows - begin;
   const int count = left < kHalfGroup ? left : kHalfGroup;
   const auto x_row = [&](int i) { return i < a.rows ? i : a.rows - 1; };
-  if (count > 0) {
+  if (count > 0 && blockIdx.x < a.early) {
     call_weights<kType>(a.gate, few_weights(a.gate, begin, count));
     call_weights<kType>(a.up, few_weights(a.up, begin, count));
   }
@@ -75,6 +76,7 @@ bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget&
   a.r = linear_rows(linears, g.type);
   a.y = float_output(gated);
   a.rows = static_cast<int32_t>(rows);
+  a.early = static_cast<uint32_t>(gpu.multiprocessors * kEarlyBlocks);
   a.fn = static_cast<const ActivationAttrs*>(gated.attrs)->fn;
   a.to = to;
   with_weight_type(g.type, [&]<DType kType>() {

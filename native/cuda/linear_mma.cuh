@@ -36,8 +36,8 @@ static __device__ __forceinline__ void scale_add(float acc[4], const float part[
 // acc (16 rows of w, 8 rows of x) += one group. w: codes of rows g and g + 8; x: of row g of x; sums (kOfGroups only):
 // of the group, of rows 2 t and 2 t + 1 of x.
 template <DType kType>
-static __device__ __forceinline__ void group_step(float acc[4], const uint32_t (&w)[2][4], const uint4& x,
-                                                  const RowScales& k, const float2 (&sums)[2]) {
+static __device__ __forceinline__ void group_step(float acc[4], const uint32_t (&w)[2][4], uint4 x, const RowScales& k,
+                                                  const float2 (&sums)[2]) {
   using F = Fragments<kType>;
   const uint32_t first[4] = {w[0][0], w[1][0], w[0][1], w[1][1]}, second[4] = {w[0][2], w[1][2], w[0][3], w[1][3]};
   if constexpr (!has_scales(kType)) {
