@@ -250,9 +250,10 @@ static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split, 
     if (!round.wanted()) continue;
     rounded[threadIdx.x] = sum;
     __syncthreads();
-    const int half = static_cast<int>(threadIdx.x) * kHalfGroup;
-    if (half < kMergeThreads && from + half < a.head_dim)
-      round_half(rounded + half, q.row, (head * a.head_dim + from + half) / kHalfGroup, round);
+    if (warp_index() == 0) {  // whose lanes hold four columns each
+      const int at = 4 * warp_lane();
+      round_quarter(rounded + at, q.row, (head * a.head_dim + from + at) / 4, from + at < a.head_dim, round);
+    }
     __syncthreads();
   }
   if (threadIdx.x != 0 || a.stats == nullptr) return;

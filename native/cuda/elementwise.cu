@@ -51,28 +51,28 @@ struct Softcap {
   __device__ float operator()(int64_t i) const { return cap * tanhf(x[i] / cap); }
 };
 
-// y = f, row by row, and rounded for the linear that reads it.
+// y = f, row by row, and rounded for the linear that reads it: four columns a thread.
 template <class F>
 static __global__ void rounded_kernel(float* y, int64_t rows, int64_t cols, F f, RoundTarget to) {
   wait_for_predecessors();
-  const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
-  if (i >= rows * to.groups * 2) return;
-  const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);
-  float v[kHalfGroup];
+  const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x, quarters = to.groups * kQuartersOfGroup;
+  const int64_t row = i / quarters, quarter = i % quarters;
+  const bool inside = row < rows;
+  float v[4];
 #pragma unroll
-  for (int k = 0; k < kHalfGroup; k++) {
-    const int64_t c = half * kHalfGroup + k;
-    v[k] = c < cols ? f(row * cols + c) : 0.0f;
-    if (c < cols) y[row * cols + c] = v[k];
+  for (int k = 0; k < 4; k++) {
+    const int64_t c = 4 * quarter + k;
+    v[k] = inside && c < cols ? f(row * cols + c) : 0.0f;
+    if (inside && c < cols) y[row * cols + c] = v[k];
   }
-  round_half(v, row, half, to);
+  round_quarter(v, row, quarter, inside, to);
 }
 
 template <class F>
 static void write_rounded(const OpCall& call, const RoundTarget& to, const Gpu& gpu, F f) {
   if (!to.wanted()) return write(call, gpu, f);
   const int64_t rows = call.out[0].dim[0];
-  launch(rounded_kernel<F>, blocks_of(rows * to.groups * 2, kElementThreads), kElementThreads, 0, gpu,
+  launch(rounded_kernel<F>, blocks_of(rows * to.groups * kQuartersOfGroup, kElementThreads), kElementThreads, 0, gpu,
          float_output(call), rows, call.out[0].dim[1], f, to);
 }
 

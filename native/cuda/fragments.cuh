@@ -73,10 +73,11 @@ static __device__ __forceinline__ uint32_t pair_onto(const uint32_t (&set)[CodeS
   if constexpr (kBits == 6) {
     const int i = q - Set::kDirect;
     return bits_onto<2, kBits>(set[2], 12 + 2 * i, 4, bits_onto<4, kBits>(set[i], 12, 0, onto));
-  }
+  } else {
 #pragma unroll
-  for (int n = 0; n < Set::kWords; n++) onto = bits_onto<1, kBits>(set[n], 15, n, onto);
-  return onto;
+    for (int n = 0; n < Set::kWords; n++) onto = bits_onto<1, kBits>(set[n], 15, n, onto);
+    return onto;
+  }
 }
 
 // A number of at most eight bits in both halves of a word, as bf16.

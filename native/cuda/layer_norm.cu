@@ -13,21 +13,22 @@ struct LayerNorm {
     float mean, residual, inverse;
   };
 
-  __device__ Found find(const float* x, int64_t cols, NormScratch& scratch) const {
-    const float count = static_cast<float>(cols);
+  template <class Columns>
+  __device__ Found find(const Columns& x, NormScratch& scratch) const {
+    const float count = static_cast<float>(x.cols);
     float sum = 0.0f, rest = 0.0f, squares = 0.0f;
-    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) sum += x[c];
+    x.each([&](float v) { sum += v; });
     const float mean = block_sum<kNormThreads>(sum, scratch.sums[0]) / count;
-    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) rest += x[c] - mean;
+    x.each([&](float v) { rest += v - mean; });
     const float residual = block_sum<kNormThreads>(rest, scratch.sums[1]) / count;
-    for (int64_t c = threadIdx.x; c < cols; c += kNormThreads) {
-      const float d = x[c] - mean - residual;
+    x.each([&](float v) {
+      const float d = v - mean - residual;
       squares = fmaf(d, d, squares);
-    }
+    });
     return {mean, residual, 1.0f / sqrtf(block_sum<kNormThreads>(squares, scratch.sums[2]) / count + eps)};
   }
-  __device__ float column(float x, int64_t c, const Found& f) const {
-    return fmaf((x - f.mean - f.residual) * f.inverse, weight[c], bias == nullptr ? 0.0f : bias[c]);
+  __device__ float column(float x, float w, float b, const Found& f) const {
+    return fmaf((x - f.mean - f.residual) * f.inverse, w, b);
   }
 };
 

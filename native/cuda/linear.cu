@@ -31,20 +31,20 @@ Compute linear_compute(Compute wanted, DType type) {
 // Rows of x from which on bf16 weights go through the kernels of linear_hopper.cuh, where the GPU has them.
 constexpr int64_t kHopperRows = 33;
 
-// x (rows, cols) in bf16: a thread takes half a group.
+// x (rows, cols) in bf16: a thread takes four columns.
 static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, RoundTarget to) {
   wait_for_predecessors();
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= rows * to.groups * 2) return;
-  const int64_t row = i / (2 * to.groups), half = i % (2 * to.groups);
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, quarters = to.groups * kQuartersOfGroup;
+  const int64_t row = i / quarters, quarter = i % quarters;
+  const bool inside = row < rows;
   const float* x = source.x + row * source.stride;
-  float v[kHalfGroup];
+  float v[4];
 #pragma unroll
-  for (int k = 0; k < kHalfGroup; k++) {
-    const int64_t c = half * kHalfGroup + k;
-    v[k] = c < cols ? x[c] : 0.0f;
+  for (int k = 0; k < 4; k++) {
+    const int64_t c = 4 * quarter + k;
+    v[k] = inside && c < cols ? x[c] : 0.0f;
   }
-  round_half(v, row, half, to);
+  round_quarter(v, row, quarter, inside, to);
 }
 
 // Where the rounded rows lie in the workspace; absent where no type wants them.
@@ -177,7 +177,8 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count, gpu.hopper && source.tiles == nullptr);
   const RoundTarget target = target_of(f, workspace);
   if (target.wanted() && !rounded)
-    launch(round_kernel, blocks_of(source.rows * f.groups * 2, 128), 128, 0, gpu, source, source.rows, cols, target);
+    launch(round_kernel, blocks_of(source.rows * f.groups * kQuartersOfGroup, 128), 128, 0, gpu, source, source.rows,
+           cols, target);
   for (int32_t t = 0; t < kDTypeCount; t++) {
     const auto type = static_cast<DType>(t);
     SegmentList list{};

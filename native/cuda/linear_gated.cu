@@ -54,7 +54,9 @@ static __global__ void __launch_bounds__(kLinearThreads, 2) linear_gated_kernel(
     values[row][column] = v;
   }
   __syncthreads();
-  if (static_cast<int>(threadIdx.x) < a.rows) round_half(values[threadIdx.x], threadIdx.x, half, a.to);
+  if (warp_index() >= kTiles) return;
+  const int row = static_cast<int>(threadIdx.x) / 4, quarter = static_cast<int>(threadIdx.x) % 4;
+  round_quarter(values[row] + 4 * quarter, row, 4 * half + quarter, row < a.rows, a.to);
 }
 
 template <DType kType>

@@ -12,6 +12,7 @@ const prepared: ReadonlySet<string> = new Set([
   'linear_gated_kernel',
   'linear_split_kernel',
   'linear_wide_kernel',
+  'norm_kernel',
 ]);
 
 interface Kernel {
