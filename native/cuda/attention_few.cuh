@@ -217,6 +217,7 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
 }
 
 constexpr int kMergeThreads = 128;
+constexpr int kMergeAhead = 8;  // chunks that a thread reads at a time
 
 // Row `slot` of those that few kernels take.
 static __device__ __forceinline__ RowTile merge_tile(const AttentionArgs& a, const SplitArgs& s, int64_t slot) {
@@ -235,15 +236,23 @@ static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split, 
   const RowTile tile = merge_tile(a, split, blockIdx.x / a.heads);
   if (tile.begin >= tile.end) return;
   const Query q = tile_query(a, tile, head / a.group, head % a.group);
+  const int64_t first = q.first / kKeyChunk, last = q.first < q.end ? (q.end + kKeyChunk - 1) / kKeyChunk : first;
   SoftmaxState s = {};
   for (int from = 0; from < a.head_dim; from += kMergeThreads) {
     const int d = from + threadIdx.x;
     float sum = 0.0f;
     s = {};
-    for (int64_t c = q.first / kKeyChunk; q.first < q.end && c * kKeyChunk < q.end; c++) {
-      const int64_t at = result_index(a, split, tile.seq, c, q);
-      const Factors f = merge_chunk<kLog2>(s, split.states[2 * at], split.states[2 * at + 1]);
-      if (d < a.head_dim) sum = merge_value(sum, split.sums[at * a.head_dim + d], f);
+    for (int64_t c = first; c < last; c += kMergeAhead) {
+      float m[kMergeAhead], l[kMergeAhead], o[kMergeAhead];  // they come together; a chunk without keys changes nothing
+#pragma unroll
+      for (int k = 0; k < kMergeAhead; k++) {
+        const int64_t at = result_index(a, split, tile.seq, c + k < last ? c + k : c, q);
+        m[k] = split.states[2 * at];
+        l[k] = c + k < last ? split.states[2 * at + 1] : 0.0f;
+        o[k] = d < a.head_dim ? split.sums[at * a.head_dim + d] : 0.0f;
+      }
+#pragma unroll
+      for (int k = 0; k < kMergeAhead; k++) sum = merge_value(sum, o[k], merge_chunk<kLog2>(s, m[k], l[k]));
     }
     sum = s.l == 0.0f ? 0.0f : sum / s.l;
     if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = sum;

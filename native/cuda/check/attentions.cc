@@ -129,6 +129,7 @@ void add_attention_cases(std::vector<Case>& out) {
       out.push_back(cache_case(s, type, {5, 1, 33, 40}, {31, 64, 33, 600}, false));
     }
     out.push_back(cache_case(usual, type, {2, 1}, {70, 40}, true));
+    out.push_back(cache_case(usual, type, {1, 3}, {2600, 2049}, false));  // more chunks than are merged at a time
   }
   add_writes(out);
 }

@@ -40,7 +40,7 @@ void add_elementwise(std::vector<Case>& out) {
 }
 
 void add_norms(std::vector<Case>& out) {
-  for (const int64_t cols : {1, 17, 129, 1000, 4096, 8200}) {
+  for (const int64_t cols : {1, 17, 129, 1000, 4096, 5003, 8200, 20000}) {
     for (const int64_t groups : {1, 3})
       out.push_back({"rms_norm", size_name(7, cols) + " x " + std::to_string(groups), ones(7), 1e-12, [=](Maker& m) {
                        m.node("rms_norm", {m.normal_rows("x", cols * groups), m.vector("w", cols)},
