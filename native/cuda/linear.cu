@@ -55,8 +55,11 @@ struct RoundedForms {
 };
 
 static Minima minima_of(DType type) {
-  if (type == kQ2_K || type == kQ4_K || type == kQ5_K) return Minima::kOfUnit;
-  return type == kQ4_1 || type == kQ5_1 ? Minima::kOfGroups : Minima::kNone;
+  Minima out = Minima::kNone;
+  with_weight_type(type, [&]<DType kType>() {
+    if constexpr (has_scales(kType)) out = Fragments<kType>::kMinima;
+  });
+  return out;
 }
 
 static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
