@@ -124,19 +124,29 @@ int64_t attention_workspace(const OpCall& call) {
   return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
 }
 
+// Results of chunks in rows that lie in y as they do in memory.
+static void merge(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const RoundTarget& round,
+                  const Gpu& gpu) {
+  const bool log2 = form_of(call) == KvForm::kTiles;
+  const int64_t rows = few_rows(call, s), wide = a.head_dim % 4 == 0 ? 4 : 1;
+  launch(wide == 1 ? (log2 ? attention_merge_kernel<true, 1> : attention_merge_kernel<false, 1>)
+                   : (log2 ? attention_merge_kernel<true, 4> : attention_merge_kernel<false, 4>),
+         blocks_of(rows * a.heads * a.head_dim / wide, kMergeThreads), kMergeThreads, 0, gpu, a, s, rows, round);
+}
+
 // kernel: on blocks of `threads`, with the queries of few_queries.
 template <class Kernel>
-static void run_few(Kernel kernel, int threads, const OpCall& call, const AttentionArgs& a, const SplitArgs& s,
+static void run_few(Kernel kernel, int threads, const OpCall& call, const AttentionArgs& a, SplitArgs s,
                     const RoundTarget& round, const Gpu& gpu) {
-  const int64_t rows = few_rows(call, s), blocks = rows / s.size * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
+  const int64_t blocks = few_rows(call, s) / s.size * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
   const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
   const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits < chunks ? splits
                                                                        : chunks > 0    ? chunks
                                                                                        : 1));
-  launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s);
-  launch(form_of(call) == KvForm::kTiles ? attention_merge_kernel<true> : attention_merge_kernel<false>,
-         static_cast<unsigned>(rows * a.heads), kMergeThreads, 0, gpu, a, s, round);
+  s.tickets = a.head_dim % 4 == 0 && blocks <= kTickets ? gpu.tickets : nullptr;
+  launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s, round);
+  if (s.tickets == nullptr) merge(call, a, s, round, gpu);
 }
 
 // Blocks that take tiles of up to `queries` queries through all their keys: rows of a tile, its parts, their number.

@@ -1,50 +1,10 @@
-// Attention of few queries: blocks share out the chunks of a tile of queries, a second kernel merges them.
+// Attention of few queries: blocks share out the chunks of a tile of queries.
 #pragma once
-#include "cuda/attention.cuh"
-#include "cuda/rounding.cuh"
+#include "cuda/attention_split.cuh"
 
 namespace verdant::cuda {
 
 constexpr int kQueryCols = 128;  // columns of q in shared memory at once
-
-// Sequences of at most `rows` rows are cut into tiles of `size` rows; others are none of these kernels' business. Or
-// each row is a tile, whatever its sequence has: there are no more rows than sequences, and keys lie in the cache.
-struct SplitArgs {
-  bool each;
-  int64_t rows;          // a multiple of size
-  int64_t size;          // rows of a tile
-  int64_t parts;         // blocks that share the queries of a tile
-  int64_t table_chunks;  // of a sequence of the cache, at most; 0: keys are rows
-  float* states;         // (chunks of all sequences, rows, heads, 2): m and l
-  float* sums;           // (chunks of all sequences, rows, heads, head_dim): o
-};
-
-// A row as a tile; mostly it is all its sequence has, and so have those before.
-static __device__ __forceinline__ RowTile single_row(const AttentionArgs& a, int64_t row) {
-  int64_t low = 0, high = a.sequences;
-  if (a.starts[row] == row && a.starts[row + 1] > row) return {row, row, row + 1};
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (a.starts[middle] <= row ? low : high) = middle;
-  }
-  return {low, row, a.starts[low] <= row && row < a.starts[low + 1] ? row + 1 : row};
-}
-
-static __device__ __forceinline__ RowTile few_tile(const AttentionArgs& a, const SplitArgs& s, int64_t number) {
-  if (s.each) return single_row(a, number);
-  const int64_t tiles = s.rows / s.size, seq = number / tiles, last = a.starts[seq + 1];
-  const int64_t begin = a.starts[seq] + number % tiles * s.size;
-  if (last - a.starts[seq] > s.rows) return {seq, 0, 0};
-  return {seq, begin, begin + s.size < last ? begin + s.size : last};
-}
-
-// Where the results of a chunk lie. Sequences of key rows share a number of chunks, one more each for their ends.
-static __device__ __forceinline__ int64_t result_index(const AttentionArgs& a, const SplitArgs& s, int64_t seq,
-                                                       int64_t chunk, const Query& q) {
-  if (s.each) return (q.row * s.table_chunks + chunk) * a.heads + q.head;
-  const int64_t first = s.table_chunks > 0 ? seq * s.table_chunks : a.key_starts[seq] / kKeyChunk + seq;
-  return ((first + chunk) * s.rows + q.row - a.starts[seq]) * a.heads + q.head;
-}
 
 template <int kQ>
 struct FewShared {
@@ -169,7 +129,8 @@ static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, con
 
 // One block: up to kQ queries of a tile, every gridDim.y-th chunk of their keys.
 template <KvForm kForm, int kQ>
-static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel(AttentionArgs a, SplitArgs split) {
+static __global__ void __launch_bounds__(kAttentionThreads)
+    attention_few_kernel(AttentionArgs a, SplitArgs split, RoundTarget round) {
   wait_for_predecessors();
   __shared__ FewShared<kQ> m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;
@@ -214,60 +175,7 @@ static __global__ void __launch_bounds__(kAttentionThreads) attention_few_kernel
     }
     __syncthreads();
   }
-}
-
-constexpr int kMergeThreads = 128;
-constexpr int kMergeAhead = 8;  // chunks that a thread reads at a time
-
-// Row `slot` of those that few kernels take.
-static __device__ __forceinline__ RowTile merge_tile(const AttentionArgs& a, const SplitArgs& s, int64_t slot) {
-  if (s.each) return single_row(a, slot);
-  const int64_t seq = slot / s.rows, begin = a.starts[seq] + slot % s.rows, end = a.starts[seq + 1];
-  return {seq, begin, end - a.starts[seq] > s.rows || begin >= end ? begin : begin + 1};
-}
-
-// One block per row of a short sequence and head. kLog2: m of the chunks is in units of log2. `round`: where y goes in
-// the forms that a linear wants, too.
-template <bool kLog2>
-static __global__ void attention_merge_kernel(AttentionArgs a, SplitArgs split, RoundTarget round) {
-  wait_for_predecessors();
-  __shared__ float rounded[kMergeThreads];
-  const int64_t head = blockIdx.x % a.heads;
-  const RowTile tile = merge_tile(a, split, blockIdx.x / a.heads);
-  if (tile.begin >= tile.end) return;
-  const Query q = tile_query(a, tile, head / a.group, head % a.group);
-  const int64_t first = q.first / kKeyChunk, last = q.first < q.end ? (q.end + kKeyChunk - 1) / kKeyChunk : first;
-  SoftmaxState s = {};
-  for (int from = 0; from < a.head_dim; from += kMergeThreads) {
-    const int d = from + threadIdx.x;
-    float sum = 0.0f;
-    s = {};
-    for (int64_t c = first; c < last; c += kMergeAhead) {
-      float m[kMergeAhead], l[kMergeAhead], o[kMergeAhead];  // they come together; a chunk without keys changes nothing
-#pragma unroll
-      for (int k = 0; k < kMergeAhead; k++) {
-        const int64_t at = result_index(a, split, tile.seq, c + k < last ? c + k : c, q);
-        m[k] = split.states[2 * at];
-        l[k] = c + k < last ? split.states[2 * at + 1] : 0.0f;
-        o[k] = d < a.head_dim ? split.sums[at * a.head_dim + d] : 0.0f;
-      }
-#pragma unroll
-      for (int k = 0; k < kMergeAhead; k++) sum = merge_value(sum, o[k], merge_chunk<kLog2>(s, m[k], l[k]));
-    }
-    sum = s.l == 0.0f ? 0.0f : sum / s.l;
-    if (d < a.head_dim) a.y[(q.row * a.heads + head) * a.head_dim + d] = sum;
-    if (!round.wanted()) continue;
-    rounded[threadIdx.x] = sum;
-    __syncthreads();
-    if (warp_index() == 0) {  // whose lanes hold four columns each
-      const int at = 4 * warp_lane();
-      round_quarter(rounded + at, q.row, (head * a.head_dim + from + at) / 4, from + at < a.head_dim, round);
-    }
-    __syncthreads();
-  }
-  if (threadIdx.x != 0 || a.stats == nullptr) return;
-  a.stats[2 * (q.row * a.heads + head)] = kLog2 ? s.m * kLn2 : s.m;
-  a.stats[2 * (q.row * a.heads + head) + 1] = s.l;
+  merge_last<false, kAttentionThreads>(a, split, tile.seq, m.queries, count, round);
 }
 
 }  // namespace verdant::cuda

@@ -1,7 +1,7 @@
 // Attention of few queries on tensor cores: blocks share out the chunks of a tile of up to 16 queries. Warps take
 // pages of keys first, then 16 columns of the values each.
 #pragma once
-#include "cuda/attention_few.cuh"
+#include "cuda/attention_split.cuh"
 #include "cuda/attention_tensor.cuh"
 #include "cuda/copies.cuh"
 
@@ -129,7 +129,8 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
 // One block: up to 16 queries of a tile, every gridDim.y-th chunk of their keys.
 template <int kCols>
 static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHead / kCols)
-    tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split) {
+    tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split,
+                      const __grid_constant__ RoundTarget round) {
   wait_for_predecessors();
   constexpr int kPages = kChunkPages * kWarp / tensor_few_threads(kCols);  // of a warp
   __shared__ TensorFewShared m;
@@ -197,6 +198,7 @@ static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHea
     }
     __syncthreads();
   }
+  merge_last<true, tensor_few_threads(kCols)>(a, split, tile.seq, m.queries, count, round);
 }
 
 }  // namespace verdant::cuda

@@ -33,8 +33,13 @@ CudaExecutable::CudaExecutable(int32_t device, Program program, std::vector<Boun
       planner_(program_, held_until(program_, fusions_)) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device_));
-  gpu_ = {properties.multiProcessorCount, static_cast<int64_t>(properties.sharedMemPerBlockOptin), stream_,
-          hopper_kernels(), dependent_launch()};
+  gpu_ = {properties.multiProcessorCount,
+          static_cast<int64_t>(properties.sharedMemPerBlockOptin),
+          stream_,
+          hopper_kernels(),
+          dependent_launch(),
+          reinterpret_cast<unsigned*>(tickets_.data())};
+  check(cudaMemsetAsync(tickets_.data(), 0, static_cast<size_t>(tickets_.bytes()), stream_));
   resolve_nodes();
   node_ns_.assign(nodes_.size(), 0);
   node_calls_.assign(nodes_.size(), 0);
@@ -151,7 +156,7 @@ void CudaExecutable::bind(const std::vector<int64_t>& dims, const Sizes& sizes) 
     for (auto& [key, other] : sizes_) other.graph.reset();
   bound_dims_ = dims;
   bound_once_ = true;
-  memory_ = arena_.bytes() + workspace_.bytes() + inputs_.bytes() + outputs_.bytes();
+  memory_ = tickets_.bytes() + arena_.bytes() + workspace_.bytes() + inputs_.bytes() + outputs_.bytes();
 }
 
 void CudaExecutable::upload(const Step& step, const Sizes& sizes) {

@@ -91,6 +91,7 @@ class CudaExecutable : public Executable {
   const std::vector<int32_t> input_index_, output_index_;  // by value, -1: none
   std::vector<BoundNode> nodes_;
   Stream stream_;
+  DeviceBuffer tickets_{kTickets * 4};
   Gpu gpu_{};
   Event done_{cudaEventBlockingSync | cudaEventDisableTiming};
 

@@ -7,6 +7,8 @@
 
 namespace verdant::cuda {
 
+constexpr int64_t kTickets = 512;
+
 // The GPU that a call runs on.
 struct Gpu {
   int32_t multiprocessors;
@@ -14,6 +16,7 @@ struct Gpu {
   cudaStream_t stream;
   bool hopper = false;            // takes the kernels of hopper.cuh
   bool dependent_launch = false;  // kernels begin before the one before has ended, see wait_for_predecessors
+  unsigned* tickets = nullptr;    // kTickets zeros, which kernels of the stream count in and leave as zeros; or null
 };
 
 // Whether the calling thread's GPU takes kernels that way: it runs code for 9.0 or newer, its driver captures them into

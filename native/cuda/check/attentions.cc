@@ -1,4 +1,6 @@
 // Cases of attention and of what writes its cache.
+#include <algorithm>
+
 #include "cuda/check/pages.h"
 #include "ops/list.h"
 
@@ -54,7 +56,8 @@ Case rows_case(const Shape& s, bool causal, Extra extra) {
 Case cache_case(const Shape& s, const std::string& type, const std::vector<int64_t>& lengths,
                 const std::vector<int64_t>& all_keys, bool moved, double q_scale = 1) {
   std::string name = "cache " + type + ", " + shape_name(s) + (moved ? ", copied" : "") + ", rows";
-  for (const int64_t n : lengths) name += " " + std::to_string(n);
+  for (size_t i = 0; i < std::min<size_t>(lengths.size(), 8); i++) name += " " + std::to_string(lengths[i]);
+  if (lengths.size() > 8) name += " ... of " + std::to_string(lengths.size()) + " sequences";
   return {moved ? "copy_blocks" : "attention", name, lengths, 1e-12, [=](Maker& m) {
             std::vector<int64_t> keys;
             for (int64_t i = 0; i < m.units(); i++) keys.push_back(all_keys[m.unit(i)]);
@@ -132,6 +135,8 @@ void add_attention_cases(std::vector<Case>& out) {
     // More chunks than are merged at a time; many keys have a say.
     out.push_back(cache_case(usual, type, {1, 3}, {2600, 2049}, false, 0.3));
   }
+  // Blocks enough that chunks are merged by a kernel of their own; one sequence alone has too few for that.
+  out.push_back(cache_case({64, 64, 16}, "bf16", std::vector<int64_t>(9, 1), std::vector<int64_t>(9, 40), false));
   add_writes(out);
 }
 

@@ -83,6 +83,8 @@ class CaseCheck {
     // The second step is captured as a graph, the third replays it.
     for (const char* turn : {"as a graph", "as the graph again"})
       same_bits(check::run(cuda::cuda_device(), *executable, whole_.inputs), turn);
+    executable->set_profiling(true);  // which times nodes one by one
+    same_bits(check::run(cuda::cuda_device(), *executable, whole_.inputs), "node by node");
     against_cpu();
     portable();
     const int32_t units = static_cast<int32_t>(case_.lengths.size());

@@ -258,6 +258,11 @@ T atomicAdd(T* p, U value) {
   *p = static_cast<T>(old + value);
   return old;
 }
+static inline unsigned atomicInc(unsigned* p, unsigned last) {
+  const unsigned old = *p;
+  *p = old >= last ? 0 : old + 1;
+  return old;
+}
 template <class T, class U>
 T atomicMax(T* p, U value) {
   const T old = *p;
