@@ -134,10 +134,10 @@ static void merge(const OpCall& call, const AttentionArgs& a, const SplitArgs& s
          blocks_of(rows * a.heads * a.head_dim / wide, kMergeThreads), kMergeThreads, 0, gpu, a, s, rows, round);
 }
 
-// kernel: on blocks of `threads`, with the queries of few_queries.
-template <class Kernel>
+// kernel: on blocks of `threads`, with the queries of few_queries. `more`: its last arguments.
+template <class Kernel, class... More>
 static void run_few(Kernel kernel, int threads, const OpCall& call, const AttentionArgs& a, SplitArgs s,
-                    const RoundTarget& round, const Gpu& gpu) {
+                    const RoundTarget& round, const Gpu& gpu, const More&... more) {
   const int64_t blocks = few_rows(call, s) / s.size * s.parts * a.kv_heads, fill = 4 * gpu.multiprocessors;
   const int64_t keys = is_cached(call) ? a.table_cols * kPage : call.in[kAttK].dim[0];
   const int64_t chunks = (keys + kKeyChunk - 1) / kKeyChunk, splits = (fill + blocks - 1) / blocks;
@@ -145,7 +145,7 @@ static void run_few(Kernel kernel, int threads, const OpCall& call, const Attent
                                                                        : chunks > 0    ? chunks
                                                                                        : 1));
   s.tickets = a.head_dim % 4 == 0 && blocks <= kTickets ? gpu.tickets : nullptr;
-  launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s, round);
+  launch(kernel, grid, static_cast<unsigned>(threads), 0, gpu, a, s, round, more...);
   if (s.tickets == nullptr) merge(call, a, s, round, gpu);
 }
 
@@ -198,8 +198,16 @@ static void run_tensor_many(const OpCall& call, const AttentionArgs& a, const Sp
          grid.parts, s.rows);
 }
 
+template <int kCols>
+static void run_tensor_few(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const RoundTarget& round,
+                           const TurnedWrite* write, const Gpu& gpu) {
+  run_few(write != nullptr ? tensor_few_kernel<kCols, true> : tensor_few_kernel<kCols, false>,
+          tensor_few_threads(kCols), call, a, s, round, gpu, write != nullptr ? *write : TurnedWrite{});
+}
+
+// `write`: with each row as a tile, where it is not null.
 template <KvForm kForm>
-static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu) {
+static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, const TurnedWrite* write = nullptr) {
   AttentionArgs a = args_of(call);
   SplitArgs s = split_of(call);
   if (a.rows == 0 || a.sequences == 0) return false;
@@ -211,9 +219,8 @@ static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu) {
   if (many || a.head_dim % kHalfGroup != 0 || a.heads * a.head_dim % (2 * kHalfGroup) != 0) round = {};
   if constexpr (kForm == KvForm::kTiles) {
     const bool narrow = a.head_dim <= kTileHead / 2;
-    if (few && narrow)
-      run_few(tensor_few_kernel<kTileHead / 2>, tensor_few_threads(kTileHead / 2), call, a, s, round, gpu);
-    if (few && !narrow) run_few(tensor_few_kernel<kTileHead>, tensor_few_threads(kTileHead), call, a, s, round, gpu);
+    if (few && narrow) run_tensor_few<kTileHead / 2>(call, a, s, round, write, gpu);
+    if (few && !narrow) run_tensor_few<kTileHead>(call, a, s, round, write, gpu);
     if (many && narrow) run_tensor_many<kTileHead / 2>(call, a, s, gpu);
     if (many && !narrow) run_tensor_many<kTileHead>(call, a, s, gpu);
   } else {
@@ -242,6 +249,29 @@ bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu
       break;
   }
   return run_form<KvForm::kRows>(call, round, gpu);
+}
+
+// Without nodes of rope q and k pass.
+static TurnedWrite turned_write(const OpCall* q, const OpCall* k, const OpCall& write, const OpCall& call) {
+  const AttentionAttrs& attrs = attrs_of(call);
+  const auto passing = [&](const Tensor& x) {
+    return RopeTurn{static_cast<const float*>(x.data), nullptr, nullptr, x.dim[1], 0, attrs.head_dim, false};
+  };
+  return {q != nullptr ? rope_work(*q).turn : passing(call.in[kAttQ]),
+          k != nullptr ? rope_work(*k).turn : passing(write.in[0]), float_input(write, 1), kv_places(write)};
+}
+
+bool turned_attention(const OpCall* q, const OpCall* k, const OpCall& write, const OpCall& call,
+                      const RoundTarget& round, const Gpu& gpu) {
+  const SplitArgs s = split_of(call);
+  if (form_of(call) != KvForm::kTiles || !s.each || wants_probs(call)) return false;
+  const TurnedWrite turned = turned_write(q, k, write, call);
+  if (turned.q.half % 4 != 0 || turned.k.half % 4 != 0) return false;
+  const AttentionAttrs& attrs = attrs_of(call);
+  if (round.wanted() && (attrs.head_dim % kHalfGroup != 0 || attrs.heads * attrs.head_dim % (2 * kHalfGroup) != 0))
+    return false;
+  run_form<KvForm::kTiles>(call, round, gpu, &turned);
+  return true;
 }
 
 static void attention_run(const OpCall& call, const Gpu& gpu) { attention_rows(call, {}, gpu); }

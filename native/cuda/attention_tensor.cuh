@@ -79,19 +79,25 @@ static __device__ __forceinline__ uint32_t pair_in_range(uint32_t word, int64_t 
 static __device__ __forceinline__ int dealt(int c, int tile) { return c / 2 * 4 + 2 * tile + c % 2; }
 
 // q of a lane for the products of columns 16 step .. 16 step + 15, as `a` of mma: lane t has columns 4 t .. 4 t + 3 of
-// them. Zeros for queries and columns that are not there.
+// them. Zeros for queries and columns that are not there. load(query, d): columns d .. d + 3.
+template <class Load>
 static __device__ __forceinline__ void query_fragment(const AttentionArgs& a, const Query* queries, int count, int step,
-                                                      uint32_t out[4]) {
+                                                      uint32_t out[4], const Load& load) {
   const int d = 16 * step + warp_lane() % 4 * 4;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int n = warp_lane() / 4 + 8 * h;
     float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (n < count && d < a.head_dim)
-      x = *reinterpret_cast<const float4*>(a.q + (queries[n].row * a.heads + queries[n].head) * a.head_dim + d);
+    if (n < count && d < a.head_dim) x = load(queries[n], d);
     out[h] = bf16_pair(x.x, x.y);
     out[2 + h] = bf16_pair(x.z, x.w);
   }
+}
+static __device__ __forceinline__ void query_fragment(const AttentionArgs& a, const Query* queries, int count, int step,
+                                                      uint32_t out[4]) {
+  query_fragment(a, queries, count, step, out, [&a](const Query& q, int d) {
+    return *reinterpret_cast<const float4*>(a.q + (q.row * a.heads + q.head) * a.head_dim + d);
+  });
 }
 
 // s of 16 queries with a page of keys, += one step of 16 columns. k[tile]: columns 4 t .. 4 t + 3 of the step of key

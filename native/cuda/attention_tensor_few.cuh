@@ -1,8 +1,8 @@
 // Attention of few queries on tensor cores: blocks share out the chunks of a tile of up to 16 queries. Warps take
 // pages of keys first, then 16 columns of the values each.
 #pragma once
-#include "cuda/attention_split.cuh"
 #include "cuda/attention_tensor.cuh"
+#include "cuda/attention_turned.cuh"
 #include "cuda/copies.cuh"
 
 namespace verdant::cuda {
@@ -126,11 +126,12 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
   }
 }
 
-// One block: up to 16 queries of a tile, every gridDim.y-th chunk of their keys.
-template <int kCols>
+// One block: up to 16 queries of a tile, every gridDim.y-th chunk of their keys. kTurned: q is not turned yet, its keys
+// and values are not in the cache yet; each row is a tile.
+template <int kCols, bool kTurned>
 static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHead / kCols)
     tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split,
-                      const __grid_constant__ RoundTarget round) {
+                      const __grid_constant__ RoundTarget round, const __grid_constant__ TurnedWrite write) {
   wait_for_predecessors();
   constexpr int kPages = kChunkPages * kWarp / tensor_few_threads(kCols);  // of a warp
   __shared__ TensorFewShared m;
@@ -138,16 +139,25 @@ static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHea
   const int64_t part = rest % split.parts, number = rest / split.parts;
   const RowTile tile = few_tile(a, split, number);
   const int64_t queries = (tile.end - tile.begin) * a.group - part * kTensorFew;
-  if (queries <= 0) return;
+  if (queries <= 0) {
+    if (kTurned && tile.begin >= tile.end) write_turned(a, write, tile, number, kv_head, {});
+    return;
+  }
   const int count = queries < kTensorFew ? static_cast<int>(queries) : kTensorFew;
   const int warp = warp_index(), lane = warp_lane();
   if (static_cast<int>(threadIdx.x) < count)
     m.queries[threadIdx.x] = tile_query(a, tile, kv_head, part * kTensorFew + threadIdx.x);
   __syncthreads();
   uint32_t q[4];
-  query_fragment(a, m.queries, count, warp, q);
+  if constexpr (kTurned) {
+    query_fragment(a, m.queries, count, warp, q,
+                   [&](const Query& query, int d) { return turned_quad(write.q, query.row, query.head, d); });
+  } else {
+    query_fragment(a, m.queries, count, warp, q);
+  }
   m.q[warp][lane] = make_uint4(q[0], q[1], q[2], q[3]);
   const KeyRange seen = seen_keys(m.queries, count);
+  if constexpr (kTurned) write_turned(a, write, tile, number, kv_head, seen);
   const bool plain = plain_scores(a);
   const float scale = weight_scale(a, plain);
   __syncthreads();

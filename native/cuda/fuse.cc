@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/attention.h"
+
 namespace verdant::cuda {
 namespace {
 
@@ -99,6 +101,22 @@ int64_t add_norm_feed_forward_bytes(const OpCall* const* c) { return feed_forwar
 
 void rope_write(const OpCall* const* c, const Gpu& gpu) { rope_and_write(*c[0], *c[1], *c[2], gpu); }
 
+// kRope: nodes of rope lie before the cache write, at `write`.
+template <bool kRope>
+int64_t write_attention_bytes(const OpCall* const* c) {
+  return attention_linear_bytes(c + 2 * kRope + 1);
+}
+template <bool kRope>
+void write_attention_linear(const OpCall* const* c, const Gpu& gpu) {
+  const OpCall* const* write = c + 2 * kRope;
+  const OpCall linear = behind(*write[2], attention_workspace(*write[1]));
+  const RoundTarget round = linear_target(linear);
+  if (turned_attention(kRope ? c[0] : nullptr, kRope ? c[1] : nullptr, *write[0], *write[1], round, gpu))
+    return round.wanted() ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
+  kRope ? rope_write(c, gpu) : kv_write_rows(*write[0], gpu);
+  attention_linear(write + 1, gpu);
+}
+
 int32_t readers(const Program& program, int32_t value) {
   int64_t count = 0;
   for (const Node& node : program.nodes) count += std::count(node.inputs.begin(), node.inputs.end(), value);
@@ -150,20 +168,51 @@ Fusion norm_fusion(const Program& program, int32_t n) {
   return {n, 0, nullptr};
 }
 
+// Nodes n .. n + 2 are a cache write that `rope` nodes of rope feed, attention that reads what was written and, alone,
+// those nodes' q, and a linear of that.
+bool write_attention_at(const Program& program, int32_t n, bool rope) {
+  const Nodes nodes(program, n);
+  const Node *write = nodes[0], *attention = nodes[1];
+  if (write == nullptr || write->op != "kv_write" || attention == nullptr || attention->op != "attention" ||
+      !nodes.linear_at(2))
+    return false;
+  const auto same = [&](size_t written, size_t read) { return write->inputs[written] == attention->inputs[read]; };
+  const auto equal = [&](const char* attr) { return write->attrs.at(attr) == attention->attrs.at(attr); };
+  if (program.values[write->inputs[2]].dtype == kU8 || attention->inputs.size() <= kAttPositions || !same(2, kAttK) ||
+      !same(3, kAttV) || !same(4, kAttTable) || !same(5, kAttPositions) || !equal("layer") || !equal("kv_heads") ||
+      !equal("head_dim"))
+    return false;
+  if (!rope) return true;
+  const Node &q = program.nodes[n - 2], &k = program.nodes[n - 1];
+  return feeds(q, *attention) && readers(program, q.outputs[0]) == 1 && readers(program, k.outputs[0]) == 1 &&
+         q.attrs.at("head_dim") == attention->attrs.at("head_dim");
+}
+
+// Rope of q and of k and the cache write of that k, or this write alone, and what follows.
+Fusion write_fusion(const Program& program, int32_t n) {
+  const Nodes nodes(program, n);
+  const Node &a = *nodes[0], *b = nodes[1], *c = nodes[2];
+  if (a.op == "kv_write" && write_attention_at(program, n, false))
+    return {n, 3, write_attention_linear<false>, write_attention_bytes<false>};
+  if (a.op != "rope" || b == nullptr || b->op != "rope" || c == nullptr || c->op != "kv_write" || !feeds(*b, *c) ||
+      b->attrs.at("head_dim") != c->attrs.at("head_dim") || program.values[c->inputs[2]].dtype == kU8)
+    return {n, 0, nullptr};
+  if (write_attention_at(program, n + 2, true))
+    return {n, 5, write_attention_linear<true>, write_attention_bytes<true>};
+  return {n, 3, rope_write};
+}
+
 // What begins at node n; count 0: nothing.
 Fusion fusion_at(const Program& program, int32_t n) {
   const Fusion norm = norm_fusion(program, n);
   if (norm.count > 0) return norm;
   const Nodes nodes(program, n);
-  const Node &a = *nodes[0], *b = nodes[1], *c = nodes[2];
+  const Node& a = *nodes[0];
   const bool rows = !a.inputs.empty() && program.values[a.inputs[0]].shape.size() == 2;
   if (a.op == "activation" && rows && nodes.linear_at(1)) return {n, 2, activation_linear};
   if (a.op == "gated" && rows && nodes.linear_at(1)) return {n, 2, gated_linear};
   if (a.op == "attention" && nodes.linear_at(1)) return {n, 2, attention_linear, attention_linear_bytes};
-  if (a.op == "rope" && b != nullptr && b->op == "rope" && c != nullptr && c->op == "kv_write" && feeds(*b, *c) &&
-      b->attrs.at("head_dim") == c->attrs.at("head_dim") && program.values[c->inputs[2]].dtype != kU8)
-    return {n, 3, rope_write};
-  return {n, 0, nullptr};
+  return write_fusion(program, n);
 }
 
 }  // namespace

@@ -32,10 +32,15 @@ void gated_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
 bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget& round, const Gpu& gpu);
 // Whether y was rounded too: that is so where all rows are merged from chunks.
 bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu);
+// Rope of q and of k (null: there is none), the cache write of that k and of v, and attention, as one kernel; y is
+// rounded where that is wanted. False, nothing done: it has none for these sizes and types.
+bool turned_attention(const OpCall* q, const OpCall* k, const OpCall& write, const OpCall& attention,
+                      const RoundTarget& round, const Gpu& gpu);
 int64_t attention_workspace(const OpCall& call);
 void linear_of_rows(const OpCall& call, const Gpu& gpu);
 void linear_of_rounded(const OpCall& call, const Gpu& gpu);
 RoundTarget linear_target(const OpCall& call);
+void kv_write_rows(const OpCall& call, const Gpu& gpu);
 // rope of q, rope of k, and the cache write of that k and of v.
 void rope_and_write(const OpCall& q, const OpCall& k, const OpCall& write, const Gpu& gpu);
 

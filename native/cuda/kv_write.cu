@@ -1,5 +1,6 @@
 #include "ops/kv_write.h"
 
+#include "cuda/fuse.h"
 #include "cuda/kv_cache.cuh"
 
 namespace verdant::cuda {
@@ -55,7 +56,7 @@ static __global__ void kv_write_q8_kernel(const float* k, const float* v, KvPlac
   if (warp_lane() == 0) reinterpret_cast<float*>(values + kPage * head_dim)[at.slot] = scale;
 }
 
-static void kv_write_run(const OpCall& call, const Gpu& gpu) {
+void kv_write_rows(const OpCall& call, const Gpu& gpu) {
   const KvPlaces to = kv_places(call);
   const int64_t rows = call.in[0].dim[0];
   const float *k = float_input(call, 0), *v = float_input(call, 1);
@@ -85,6 +86,6 @@ static void token_write_run(const OpCall& call, const Gpu& gpu) {
 }
 
 extern const CudaOp kv_write_op, token_write_op;
-const CudaOp kv_write_op = {kv_write_run}, token_write_op = {token_write_run};
+const CudaOp kv_write_op = {kv_write_rows}, token_write_op = {token_write_run};
 
 }  // namespace verdant::cuda

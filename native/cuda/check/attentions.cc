@@ -1,5 +1,6 @@
 // Cases of attention and of what writes its cache.
 #include <algorithm>
+#include <cmath>
 
 #include "cuda/check/pages.h"
 #include "ops/list.h"
@@ -97,6 +98,75 @@ Case cache_case(const Shape& s, const std::string& type, const std::vector<int64
           }};
 }
 
+// How q and k are turned: not at all (half = 0), or 2 half columns of each head.
+struct Turn {
+  int64_t half;
+  bool interleaved;
+};
+
+// (rows, 2 half): cosines and sines.
+std::vector<float> random_turns(const Maker& m, int64_t half) {
+  std::vector<float> out;
+  for (int64_t i = 0; i < m.units(); i++) {
+    const std::vector<float> angles = m.random("angles", i).normals(m.length(i) * half, 3);
+    for (int64_t row = 0; row < m.length(i); row++)
+      for (const bool sine : {false, true})
+        for (int64_t p = row * half; p < (row + 1) * half; p++)
+          out.push_back(sine ? std::sin(angles[p]) : std::cos(angles[p]));
+  }
+  return out;
+}
+
+// Sequence u has keys[u] tokens; the last lengths[u] of them enter the cache by rope, write and attention in a row, the
+// others before.
+Case turned_case(const Shape& s, const std::string& type, const Turn& turn, const std::vector<int64_t>& lengths,
+                 const std::vector<int64_t>& all_keys) {
+  std::string name = "written, " + type + ", " + shape_name(s) + ", " + std::to_string(turn.half) +
+                     (turn.interleaved ? " interleaved pairs, rows" : " pairs, rows");
+  for (const int64_t n : lengths) name += " " + std::to_string(n);
+  return {"attention", name, lengths, 1e-12, [=](Maker& m) {
+            std::vector<int64_t> keys, before;
+            for (int64_t i = 0; i < m.units(); i++) {
+              keys.push_back(all_keys[m.unit(i)]);
+              before.push_back(keys.back() - m.length(i));
+            }
+            const Pages pages(m, keys);
+            const int64_t kv = s.kv_heads * s.head_dim, width = s.heads * s.head_dim;
+            const DType dtype = cache_dtype(type);
+            const int32_t k = cache_state(m, "keys", dtype, pages.blocks, 2 * s.kv_heads, s.head_dim),
+                          v = cache_state(m, "values", dtype, pages.blocks, 2 * s.kv_heads, s.head_dim),
+                          table = m.ints("table", pages.table, {m.units(), pages.columns});
+            const std::map<std::string, Attr> heads = {
+                {"layer", 1.0}, {"kv_heads", 1.0 * s.kv_heads}, {"head_dim", 1.0 * s.head_dim}};
+            std::vector<float> rows[2];
+            for (int64_t i = 0; i < m.units(); i++)
+              for (const int32_t part : {0, 1}) {
+                const std::vector<float> x = m.random(part == 0 ? "k" : "v", i).normals(before[i] * kv);
+                rows[part].insert(rows[part].end(), x.begin(), x.end());
+              }
+            const Places old(before, before), own(keys, m.counts());
+            const int64_t count = static_cast<int64_t>(old.positions.size());
+            m.node("kv_write",
+                   {m.floats("old_k", rows[0], {count, kv}), m.floats("old_v", rows[1], {count, kv}), k, v, table,
+                    m.ints("old_positions", old.positions), m.ints("old_seqs", old.seqs)},
+                   {}, heads);
+            int32_t q = m.normal_rows("q", width), new_k = m.normal_rows("k", kv);
+            if (turn.half > 0) {
+              const int32_t angles = m.floats("angles", random_turns(m, turn.half), {m.rows(), 2 * turn.half});
+              const std::map<std::string, Attr> attrs = {{"head_dim", 1.0 * s.head_dim},
+                                                         {"interleaved", turn.interleaved}};
+              q = m.node("rope", {q, angles}, {{{m.rows(), width}}}, attrs, false)[0];
+              new_k = m.node("rope", {new_k, angles}, {{{m.rows(), kv}}}, attrs, false)[0];
+            }
+            const int32_t positions = m.ints("kv_positions", own.positions);
+            m.node("kv_write", {new_k, m.normal_rows("v", kv), k, v, table, positions, m.ints("seq_ids", own.seqs)}, {},
+                   heads);
+            const int32_t y = m.node("attention", {q, k, v, m.ints("starts", m.starts()), table, positions},
+                                     {{{m.rows(), width}}}, attention_attrs(s, "cache", true))[0];
+            m.node("linear", {y, m.matrix("w", kF32, 40, width, 0.1), -1}, {{{m.rows(), 40}}}, {{"compute", "f32"}});
+          }};
+}
+
 // Keys and values as they lie in pages; tokens too.
 void add_writes(std::vector<Case>& out) {
   out.push_back({"token_write", "", {40, 1, 70}, 0, [](Maker& m) {
@@ -137,6 +207,16 @@ void add_attention_cases(std::vector<Case>& out) {
   }
   // Blocks enough that chunks are merged by a kernel of their own; one sequence alone has too few for that.
   out.push_back(cache_case({64, 64, 16}, "bf16", std::vector<int64_t>(9, 1), std::vector<int64_t>(9, 40), false));
+  const std::vector<int64_t> ones = {1, 1, 1, 1}, keys = {1, 33, 257, 1100};
+  out.push_back(turned_case(usual, "bf16", {64, false}, ones, keys));
+  out.push_back(turned_case(usual, "bf16", {0, false}, ones, keys));
+  out.push_back(turned_case({4, 2, 64, 70, 0}, "bf16", {16, true}, ones, keys));
+  // As many rows as sequences, some of one; more than 16 queries of a head; columns that are no groups; pairs that are
+  // no fours; another cache.
+  out.push_back(turned_case({36, 2, 80}, "bf16", {12, false}, {1, 2, 0, 1}, {300, 34, 20, 258}));
+  out.push_back(turned_case({3, 3, 40, 50, 10.0}, "bf16", {20, true}, {1, 1, 0, 1}, {300, 34, 20, 258}));
+  out.push_back(turned_case({4, 2, 64}, "bf16", {30, false}, ones, keys));
+  out.push_back(turned_case(usual, "f32", {64, true}, ones, keys));
   add_writes(out);
 }
 
