@@ -11,7 +11,8 @@ namespace verdant::cuda {
 // Whether kernels of Hopper give the bits of the portable ones on the calling thread's GPU, for some rows.
 bool linear_agrees();
 bool attention_agrees();
-// Whether the kernels of few and of many rows do, for weights that are multiplied in bf16.
+// Whether the kernels of few and of many rows do, for weights that are multiplied in bf16, and Hopper's where they are
+// used.
 bool linear_rows_agree(DType type);
 
 class Numbers {

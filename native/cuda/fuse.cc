@@ -41,20 +41,20 @@ void add_norm(const OpCall* const* c, const Gpu& gpu) {
 }
 template <bool kLayer>
 void add_norm_linear(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[1], c[0], linear_target(*c[2]), gpu, kLayer);
+  norm(*c[1], c[0], linear_target(*c[2], gpu), gpu, kLayer);
   linear_of_rounded(*c[2], gpu);
 }
 template <bool kLayer>
 void norm_linear(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[0], nullptr, linear_target(*c[1]), gpu, kLayer);
+  norm(*c[0], nullptr, linear_target(*c[1], gpu), gpu, kLayer);
   linear_of_rounded(*c[1], gpu);
 }
 void activation_linear(const OpCall* const* c, const Gpu& gpu) {
-  activation_rows(*c[0], linear_target(*c[1]), gpu);
+  activation_rows(*c[0], linear_target(*c[1], gpu), gpu);
   linear_of_rounded(*c[1], gpu);
 }
 void gated_linear(const OpCall* const* c, const Gpu& gpu) {
-  gated_rows(*c[0], linear_target(*c[1]), gpu);
+  gated_rows(*c[0], linear_target(*c[1], gpu), gpu);
   linear_of_rounded(*c[1], gpu);
 }
 
@@ -71,7 +71,7 @@ int64_t attention_linear_bytes(const OpCall* const* c) {
 }
 void attention_linear(const OpCall* const* c, const Gpu& gpu) {
   const OpCall linear = behind(*c[1], attention_workspace(*c[0]));
-  attention_rows(*c[0], linear_target(linear), gpu) ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
+  attention_rows(*c[0], linear_target(linear, gpu), gpu) ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
 }
 
 // Both linears hold a rounded x in the workspace at the same time.
@@ -80,20 +80,20 @@ int64_t feed_forward_bytes(const OpCall& linears, const OpCall& down) {
 }
 void feed_forward(const OpCall& linears, const OpCall& gated, const OpCall& down, const Gpu& gpu) {
   const OpCall second = behind(down, linear_workspace(linears));
-  if (!linear_gated(linears, gated, linear_target(second), gpu)) {
+  if (!linear_gated(linears, gated, linear_target(second, gpu), gpu)) {
     linear_of_rounded(linears, gpu);
-    gated_rows(gated, linear_target(second), gpu);
+    gated_rows(gated, linear_target(second, gpu), gpu);
   }
   linear_of_rounded(second, gpu);
 }
 template <bool kLayer>
 void norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[0], nullptr, linear_target(*c[1]), gpu, kLayer);
+  norm(*c[0], nullptr, linear_target(*c[1], gpu), gpu, kLayer);
   feed_forward(*c[1], *c[2], *c[3], gpu);
 }
 template <bool kLayer>
 void add_norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[1], c[0], linear_target(*c[2]), gpu, kLayer);
+  norm(*c[1], c[0], linear_target(*c[2], gpu), gpu, kLayer);
   feed_forward(*c[2], *c[3], *c[4], gpu);
 }
 int64_t norm_feed_forward_bytes(const OpCall* const* c) { return feed_forward_bytes(*c[1], *c[3]); }
@@ -110,7 +110,7 @@ template <bool kRope>
 void write_attention_linear(const OpCall* const* c, const Gpu& gpu) {
   const OpCall* const* write = c + 2 * kRope;
   const OpCall linear = behind(*write[2], attention_workspace(*write[1]));
-  const RoundTarget round = linear_target(linear);
+  const RoundTarget round = linear_target(linear, gpu);
   if (turned_attention(kRope ? c[0] : nullptr, kRope ? c[1] : nullptr, *write[0], *write[1], round, gpu))
     return round.wanted() ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
   kRope ? rope_write(c, gpu) : kv_write_rows(*write[0], gpu);

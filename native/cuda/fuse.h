@@ -39,7 +39,7 @@ bool turned_attention(const OpCall* q, const OpCall* k, const OpCall& write, con
 int64_t attention_workspace(const OpCall& call);
 void linear_of_rows(const OpCall& call, const Gpu& gpu);
 void linear_of_rounded(const OpCall& call, const Gpu& gpu);
-RoundTarget linear_target(const OpCall& call);
+RoundTarget linear_target(const OpCall& call, const Gpu& gpu);
 void kv_write_rows(const OpCall& call, const Gpu& gpu);
 // rope of q, rope of k, and the cache write of that k and of v.
 void rope_and_write(const OpCall& q, const OpCall& k, const OpCall& write, const Gpu& gpu);

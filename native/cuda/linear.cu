@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "cuda/fuse.h"
+#include "cuda/linear_codes.cuh"
 #include "cuda/linear_f32.cuh"
 #include "cuda/linear_few.cuh"
 #include "cuda/linear_hopper.cuh"
@@ -49,48 +50,76 @@ static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols
 
 // Where the rounded rows lie in the workspace; absent where no type wants them.
 struct RoundedForms {
-  int64_t linear = -1, dealt = -1, sums = -1, parts = -1, bytes = 0;
+  int64_t linear = -1, dealt = -1, stepped = -1, sums = -1, parts = -1, stepped_parts = -1, bytes = 0;
   int64_t groups = 0;
   bool hopper = false;  // bf16 weights go through linear_hopper.cuh
+  bool codes = false;   // weights of blocks go through linear_codes.cuh, where it has their type
 };
 
-static Minima minima_of(DType type) {
-  Minima out = Minima::kNone;
+// What a type wants of forms: its minima, and whether linear_codes.cuh has it.
+struct TypeForm {
+  Minima minima = Minima::kNone;
+  bool codes = false;
+};
+static TypeForm type_form(DType type) {
+  TypeForm out;
   with_weight_type(type, [&]<DType kType>() {
-    if constexpr (has_scales(kType)) out = Fragments<kType>::kMinima;
+    if constexpr (has_scales(kType)) out = {Fragments<kType>::kMinima, codes_kernel<kType>()};
   });
   return out;
 }
 
+// Whether the tiles of linear_codes.cuh keep the GPU busy.
+static bool codes_wanted(int64_t rows, const DeviceMatrix* const* weights, int32_t count, const Gpu& gpu) {
+  int64_t tiles = 0;
+  for (int32_t w = 0; w < count; w++)
+    for (int32_t i = 0; i < weights[w]->segment_count; i++) {
+      const MatrixSegment& m = weights[w]->segments[i];
+      if (type_form(m.type).codes) tiles += blocks_of(rows, kCodesRows) * blocks_of(m.rows, kCodesWeights);
+    }
+  return gpu.hopper && rows > kCodesRows / 2 && 2 * tiles >= gpu.multiprocessors;
+}
+
+// Rows that no list names.
 static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
-                                  int32_t count, bool hopper) {
+                                  int32_t count, const Gpu& gpu) {
   RoundedForms f;
-  f.hopper = hopper && rows >= kHopperRows;
+  f.hopper = gpu.hopper && rows >= kHopperRows;
+  f.codes = codes_wanted(rows, weights, count, gpu);
   f.groups = (cols + kGroup - 1) / kGroup;
-  bool linear = false, dealt = false, sums = false, parts = false;
+  bool linear = false, dealt = false, stepped = false, sums = false, parts = false, stepped_parts = false;
   for (int32_t w = 0; w < count; w++)
     for (int32_t i = 0; i < weights[w]->segment_count; i++) {
       const DType type = weights[w]->segments[i].type;
       if (linear_compute(call.compute, type) != kComputeBF16) continue;
-      (type == kBF16 && f.hopper ? linear : dealt) = true;
-      sums |= minima_of(type) == Minima::kOfGroups;
-      parts |= minima_of(type) == Minima::kOfUnit;
+      const TypeForm form = type_form(type);
+      const bool codes = f.codes && form.codes;
+      (type == kBF16 && f.hopper ? linear : codes ? stepped : dealt) = true;
+      sums |= form.minima == Minima::kOfGroups;
+      (codes ? stepped_parts : parts) |= form.minima == Minima::kOfUnit;
     }
   const auto take = [&](bool wanted, int64_t& at, int64_t bytes) {
     if (!wanted) return;
     at = f.bytes;
     f.bytes += (bytes + 255) / 256 * 256;
   };
+  const int64_t parts_bytes = rows * ((f.groups + 7) / 8) * kPartsOfUnit * 2;
   take(linear, f.linear, rows * f.groups * 64);
   take(dealt, f.dealt, rows * f.groups * 64);
+  take(stepped, f.stepped, rows * f.groups * 64);
   take(sums, f.sums, rows * f.groups * 2 * 4);
-  take(parts, f.parts, rows * ((f.groups + 7) / 8) * kPartsOfUnit * 2);
+  take(parts, f.parts, parts_bytes);
+  take(stepped_parts, f.stepped_parts, parts_bytes);
   return f;
 }
 
+// Whichever kernels run.
 int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                            int32_t count) {
-  return rounded_forms(call, rows, cols, weights, count, false).bytes;  // as many with the other form
+  int64_t bytes = 0;
+  for (const Gpu& gpu : {Gpu{}, Gpu{INT32_MAX, 0, nullptr, true}, Gpu{1, 0, nullptr, true}})
+    bytes = std::max(bytes, rounded_forms(call, rows, cols, weights, count, gpu).bytes);
+  return bytes;
 }
 
 struct SourceRows {
@@ -146,11 +175,32 @@ static void segments_hopper(SegmentList s, const RowSource& source, const Rounde
          sizeof(WideShared), gpu, a);
 }
 
+// The segments, all of a type that linear_codes.cuh has; x and parts as it wants them.
+template <DType kType>
+static void segments_codes(const SegmentList& s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
+  CodesArgs a{};
+  a.list = s;
+  a.rows = source.rows;
+  a.groups = static_cast<int32_t>(r.groups);
+  const int64_t tiles = count_blocks(a.list, source, kCodesRows, kCodesWeights);
+  a.x = tensor_map(r.x, a.rows, r.groups * kGroup, r.groups * kGroup * 2, kCodesRows);
+  if constexpr (Fragments<kType>::kMinima == Minima::kOfUnit) {
+    const int64_t cols = r.groups / Fragments<kType>::kGroups * kPartsOfUnit;
+    a.parts = tensor_map(r.parts, a.rows, cols, cols * 2, kCodesRows);
+  }
+  launch(linear_codes_kernel<kType>, static_cast<unsigned>(std::min<int64_t>(tiles, gpu.multiprocessors)),
+         kCodesThreads, sizeof(CodesShared), gpu, a);
+}
+
 // The rows in the form that a type wants.
 static RoundedRows rounded_rows(const RoundedForms& f, DType type, const uint8_t* workspace) {
   const auto at = [&](int64_t place) { return place < 0 ? nullptr : workspace + place; };
-  return {reinterpret_cast<const uint4*>(at(type == kBF16 && f.hopper ? f.linear : f.dealt)),
-          reinterpret_cast<const float*>(at(f.sums)), reinterpret_cast<const uint4*>(at(f.parts)), f.groups};
+  const bool codes = f.codes && type_form(type).codes;
+  return {reinterpret_cast<const uint4*>(at(type == kBF16 && f.hopper ? f.linear
+                                            : codes                   ? f.stepped
+                                                                      : f.dealt)),
+          reinterpret_cast<const float*>(at(f.sums)),
+          reinterpret_cast<const uint4*>(at(codes ? f.stepped_parts : f.parts)), f.groups};
 }
 
 // Segments of one type.
@@ -161,14 +211,21 @@ static void segments_run(const OpCall& call, const Gpu& gpu, const RowSource& so
   const RoundedRows r = rounded_rows(f, type, workspace);
   if (type == kBF16 && f.hopper) return segments_hopper(s, source, r, gpu);
   with_weight_type(type, [&]<DType kType>() {
+    if constexpr (codes_kernel<kType>())
+      if (f.codes) return segments_codes<kType>(s, source, r, gpu);
     if constexpr (kType != kF32 && kType != kF16) segments_bf16<kType>(s, source, r, gpu);
   });
 }
 
 static RoundTarget target_of(const RoundedForms& f, uint8_t* workspace) {
   const auto at = [&](int64_t place) { return place < 0 ? nullptr : workspace + place; };
-  return {reinterpret_cast<uint32_t*>(at(f.linear)), reinterpret_cast<uint32_t*>(at(f.dealt)),
-          reinterpret_cast<float*>(at(f.sums)), reinterpret_cast<uint16_t*>(at(f.parts)), f.groups};
+  return {reinterpret_cast<uint32_t*>(at(f.linear)),
+          reinterpret_cast<uint32_t*>(at(f.dealt)),
+          reinterpret_cast<uint32_t*>(at(f.stepped)),
+          reinterpret_cast<float*>(at(f.sums)),
+          reinterpret_cast<uint16_t*>(at(f.parts)),
+          reinterpret_cast<uint16_t*>(at(f.stepped_parts)),
+          f.groups};
 }
 
 // Segments of equal type in one launch.
@@ -177,7 +234,9 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   const DeviceMatrix* weights[3];
   for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
   const int64_t cols = weights[0]->cols;
-  const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count, gpu.hopper && source.tiles == nullptr);
+  Gpu own = gpu;
+  own.hopper = gpu.hopper && source.tiles == nullptr;
+  const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count, own);
   const RoundTarget target = target_of(f, workspace);
   if (target.wanted() && !rounded)
     launch(round_kernel, blocks_of(source.rows * f.groups * kQuartersOfGroup, 128), 128, 0, gpu, source, source.rows,
@@ -204,20 +263,29 @@ const DeviceMatrix& linear_matrix(const OpCall& call, int32_t p) {
   return *static_cast<const DeviceMatrix*>(call.in[1 + 2 * p].data);
 }
 
-static RoundedForms linear_forms(const OpCall& call) {
-  const DeviceMatrix* weights[3];
-  for (int32_t p = 0; p < call.out_count; p++) weights[p] = &linear_matrix(call, p);
-  return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], weights, call.out_count, hopper_kernels());
+// The matrices of a call of linear.
+struct LinearMatrices {
+  const DeviceMatrix* of[3];
+  explicit LinearMatrices(const OpCall& call) {
+    for (int32_t p = 0; p < call.out_count; p++) of[p] = &linear_matrix(call, p);
+  }
+};
+
+static RoundedForms linear_forms(const OpCall& call, const Gpu& gpu) {
+  return rounded_forms(call, call.in[0].dim[0], call.in[0].dim[1], LinearMatrices(call).of, call.out_count, gpu);
 }
 
-int64_t linear_workspace(const OpCall& call) { return linear_forms(call).bytes; }
-
-RoundedRows linear_rows(const OpCall& call, DType type) {
-  const RoundedForms f = linear_forms(call);
-  return rounded_rows(f, type, call.workspace);
+int64_t linear_workspace(const OpCall& call) {
+  return multiply_workspace(call, call.in[0].dim[0], call.in[0].dim[1], LinearMatrices(call).of, call.out_count);
 }
 
-RoundTarget linear_target(const OpCall& call) { return target_of(linear_forms(call), call.workspace); }
+RoundedRows linear_rows(const OpCall& call, DType type, const Gpu& gpu) {
+  return rounded_rows(linear_forms(call, gpu), type, call.workspace);
+}
+
+RoundTarget linear_target(const OpCall& call, const Gpu& gpu) {
+  return target_of(linear_forms(call, gpu), call.workspace);
+}
 
 static void linear_products(const OpCall& call, const Gpu& gpu, bool rounded) {
   Product products[3];

@@ -27,6 +27,8 @@ struct RowSource {
 // row as weights are (`dealt`, units.h), 4 words each; and sums of 16 columns: in f32, (rows, groups, 2), and as three
 // bf16 that make up one together, (rows, units of 256 columns, 4 lanes) of 8 words: lane t has those of sums 2 t and
 // 2 t + 1, and of 2 t + 8 and 2 t + 9, of the high parts, the middle ones and the low ones; two words are not used.
+//   For linear_codes.cuh: words 0 2 4 6 1 3 5 7 of each 16 columns (`stepped`), so that a product's columns are those
+// that lanes have codes of; and the parts of a unit as 16 high, 16 middle and 16 low ones, and 16 that are not used.
 struct RoundedRows {
   const uint4* x;
   const float* sums;
@@ -36,11 +38,11 @@ struct RoundedRows {
 
 // Where rounded rows go, in the forms that the weights of a linear want; null: not wanted.
 struct RoundTarget {
-  uint32_t *linear, *dealt;
+  uint32_t *linear, *dealt, *stepped;
   float* sums;
-  uint16_t* parts;
+  uint16_t *parts, *stepped_parts;
   int64_t groups;
-  __host__ __device__ bool wanted() const { return linear != nullptr || dealt != nullptr; }
+  __host__ __device__ bool wanted() const { return linear != nullptr || dealt != nullptr || stepped != nullptr; }
 };
 
 constexpr int64_t kPartsOfUnit = 64;  // halves of words of a unit's parts
@@ -66,7 +68,7 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
 // type.
 const DeviceMatrix& linear_matrix(const OpCall& call, int32_t p);
 int64_t linear_workspace(const OpCall& call);
-RoundedRows linear_rows(const OpCall& call, DType type);
+RoundedRows linear_rows(const OpCall& call, DType type, const Gpu& gpu);
 
 // Rows per ExpertTile at most.
 constexpr int32_t kExpertTileRows = 32;

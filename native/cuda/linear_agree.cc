@@ -3,6 +3,7 @@
 
 #include "core/weight_types.h"
 #include "cuda/agree.h"
+#include "cuda/hopper.h"
 #include "cuda/linear.h"
 #include "cuda/weights.h"
 
@@ -31,8 +32,8 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool ho
   return out;
 }
 
-// Whether the kernel of few rows, which a GPU of many multiprocessors takes, gives the bits of that of many rows; and
-// those of Hopper, where `hopper`.
+// Whether the kernel of few rows, which a GPU of many multiprocessors takes, gives the bits of that of many rows, and
+// those of Hopper theirs, where `hopper`.
 bool agrees(DType type, int64_t cols, bool hopper) {
   const Stream stream;
   Numbers numbers;
@@ -49,19 +50,24 @@ bool agrees(DType type, int64_t cols, bool hopper) {
   const MatrixSegment segment = {type, 0, kWeights, weights.data(), bytes};
   const DeviceMatrix matrix = {kWeights, cols, 1, &segment};
   const std::vector<float> many = product(rows, matrix, false, 1, stream);
-  if (!hopper) return same_bits(product(rows, matrix, false, 1000, stream), many);
+  if (!same_bits(product(rows, matrix, false, 1000, stream), many)) return false;
   // Many multiprocessors: blocks share out the columns of a tile; one: it takes one tile after the other.
-  return same_bits(product(rows, matrix, true, 1, stream), many) &&
-         same_bits(product(rows, matrix, true, 1000, stream), many);
+  return !hopper || (same_bits(product(rows, matrix, true, 1, stream), many) &&
+                     same_bits(product(rows, matrix, true, 1000, stream), many));
+}
+
+int64_t some_columns(DType type) {  // an odd number of groups in a slice, where blocks allow that
+  return weight_type(type).block == 256 ? 1280 : 1120;
 }
 
 }  // namespace
 
-bool linear_agrees() { return agrees(kBF16, 1120, true); }  // an odd number of groups of columns in a slice
-
-bool linear_rows_agree(DType type) {
-  const int64_t block = weight_type(type).block;
-  return agrees(type, block == 256 ? 1280 : 1120, false);
+bool linear_agrees() {
+  for (const DType type : {kBF16, kQ8_0, kQ4_K, kQ6_K})
+    if (!agrees(type, some_columns(type), true)) return false;
+  return true;
 }
+
+bool linear_rows_agree(DType type) { return agrees(type, some_columns(type), hopper_kernels()); }
 
 }  // namespace verdant::cuda

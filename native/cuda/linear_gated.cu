@@ -75,7 +75,7 @@ bool linear_gated(const OpCall& linears, const OpCall& gated, const RoundTarget&
   GatedArgs a{};
   a.gate = segment_args(g, cols, float_input(linears, 2), nullptr, 0);
   a.up = segment_args(u, cols, float_input(linears, 4), nullptr, 0);
-  a.r = linear_rows(linears, g.type);
+  a.r = linear_rows(linears, g.type, gpu);
   a.y = float_output(gated);
   a.rows = static_cast<int32_t>(rows);
   a.early = static_cast<uint32_t>(gpu.multiprocessors * kEarlyBlocks);

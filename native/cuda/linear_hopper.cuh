@@ -39,13 +39,13 @@ struct HopperTile {
   int64_t row, weight;
 };
 template <int kRows, int kWeights>
-static __device__ __forceinline__ HopperTile hopper_tile(const HopperArgs& a, int64_t number) {
+static __device__ __forceinline__ HopperTile hopper_tile(const SegmentList& list, int64_t rows, int64_t number) {
   constexpr int64_t kSide = 16;
   int segment = 0;
-  while (segment + 1 < a.list.count && number >= a.list.block_end[segment]) segment++;
-  if (segment > 0) number -= a.list.block_end[segment - 1];
-  const int64_t x_blocks = (a.rows + kRows - 1) / kRows;
-  const int64_t w_blocks = (a.list.segment[segment].rows + kWeights - 1) / kWeights;
+  while (segment + 1 < list.count && number >= list.block_end[segment]) segment++;
+  if (segment > 0) number -= list.block_end[segment - 1];
+  const int64_t x_blocks = (rows + kRows - 1) / kRows;
+  const int64_t w_blocks = (list.segment[segment].rows + kWeights - 1) / kWeights;
   const int64_t side = number / (kSide * w_blocks), first = side * kSide, left = x_blocks - first;
   const int64_t wide = left < kSide ? left : kSide, rest = number - first * w_blocks;
   return {segment, (first + rest % wide) * kRows, rest / wide * kWeights};
@@ -155,7 +155,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
     fewer_registers<40>();
     if (threadIdx.x != 0) return;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a, tile);
+      const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a.list, a.rows, tile);
       for (int64_t s = 0; s < slices; s++) bring_slice(a, t, s * per, slice_size(s), 0, m, at);
     }
     return;
@@ -163,7 +163,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
   more_registers<232>();
   const int first_row = (static_cast<int>(threadIdx.x) / kGroupThreads - 1) * 64;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a, tile);
+    const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a.list, a.rows, tile);
     float sums[kWideWeights / 2] = {}, total[kWideWeights / 2];
     for (int64_t s = 0; s < slices; s++) {
       multiply_slice(sums, first_row, slice_size(s), m, at);
@@ -192,7 +192,7 @@ static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(cons
 #if defined(VERDANT_HOPPER)
   VERDANT_DYNAMIC_SHARED_1024(shared);
   SplitShared& m = *reinterpret_cast<SplitShared*>(shared);
-  const HopperTile t = hopper_tile<kSplitRows, kSplitWeights>(a, blockIdx.x / kSlices);
+  const HopperTile t = hopper_tile<kSplitRows, kSplitWeights>(a.list, a.rows, blockIdx.x / kSlices);
   const SegmentArgs& w = a.list.segment[t.segment];
   const int slice = cluster_rank();
   const int64_t per = slice_units(w.cols, kGroup), begin = slice * per, rest = a.groups - begin;

@@ -159,7 +159,7 @@ static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], 
     multiply_rows<kCols>(sums, x, b, add);
   });
 #else
-  static_assert(kCols == 64 || kCols == 72 || kCols == 136);
+  static_assert(kCols == 64 || kCols == 72 || kCols == 128 || kCols == 136);
   // clang-format off
   if constexpr (kCols == 64) {
     asm volatile(
@@ -179,6 +179,17 @@ static __device__ __forceinline__ void multiply_fragment(float (&d)[kCols / 2], 
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35"
       "}, {%36, %37, %38, %39}, %40, p, 1, 1, 0;\n}"
       : VERDANT_SUMS_32(0), VERDANT_SUMS_4(32)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+  }
+  else if constexpr (kCols == 128) {
+    asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "
+      "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n}"
+      : VERDANT_SUMS_32(0), VERDANT_SUMS_32(32)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
   }
   else if constexpr (kCols == 136) {
