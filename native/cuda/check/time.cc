@@ -39,7 +39,8 @@ class Timer {
 
   bool run(const std::string& shapes) {
     guard("ceilings", [&] { ceilings(); });
-    guard("linear", [&] { linear(tiny_ ? 64 : 8192); });
+    guard("linear", [&] { linear(kBF16, tiny_ ? 64 : 8192); });
+    for (const DType type : {kQ8_0, kQ4_K}) guard("linear", [&] { linear(type, tiny_ ? 256 : 4096); });
     guard("attention", [&] { attention(tiny_ ? 17 : 8192); });
     for (const DecoderShape& shape : kShapes)
       if (shapes.empty() ? shape.name != "tiny" : shapes.find(shape.name) != std::string::npos)
@@ -95,15 +96,15 @@ class Timer {
     return times[times.size() / 2];
   }
 
-  void linear(int64_t n) {
+  void linear(DType type, int64_t n) {
     Maker m("linear", {n}, {0}, "bf16");
-    const int32_t w = m.matrix("w", kBF16, n, n), x = m.normal_rows("x", n);
+    const int32_t w = m.matrix("w", type, n, n), x = m.normal_rows("x", n);
     const int32_t y = m.node("linear", {x, w, -1}, {{{n, n}}}, {{"compute", "bf16"}}, false)[0];
     m.node("slice", {y}, {{{n, 1}}}, {{"begin", 0.0}});  // so that little goes back to the host
     const double ms = median_of(m, compile(cuda::cuda_device(), "cuda:0", m.program));
     const double size = static_cast<double>(n), rate = 2e3 * size * size * size / ms;
-    std::printf("time     linear bf16 %lld^3, x rounded from f32: %.3f ms, %.0f TFLOP/s%s\n", static_cast<long long>(n),
-                ms, rate / 1e12, share(rate, ceilings_.product, "cuBLASLt").c_str());
+    std::printf("time     linear %s %lld^3, x rounded from f32: %.3f ms, %.0f TFLOP/s%s\n", dtype_name(type),
+                static_cast<long long>(n), ms, rate / 1e12, share(rate, ceilings_.product, "cuBLASLt").c_str());
   }
 
   // Prefill of one sequence: the cache write and causal attention over it.
