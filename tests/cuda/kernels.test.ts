@@ -8,6 +8,7 @@ const wait = 'wait_for_predecessors();';
 
 /** Kernels that prepare shared memory or look at weights before they wait. */
 const prepared: ReadonlySet<string> = new Set([
+  'linear_codes_kernel',
   'linear_few_kernel',
   'linear_gated_kernel',
   'linear_split_kernel',
