@@ -75,6 +75,16 @@ static __device__ __forceinline__ void barrier_arrive(Barrier& b) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&b)) : "memory");
 #endif
 }
+// At the barrier of block `rank` of the cluster that lies where `b` does in this one.
+static __device__ __forceinline__ void barrier_arrive_at(Barrier& b, int rank) {
+#if defined(VERDANT_EMULATED)
+  barrier_arrive(*reinterpret_cast<Barrier*>(emulator::shared_of(static_cast<unsigned>(rank), &b)));
+#else
+  uint32_t at;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(&b)), "r"(rank));
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(at) : "memory");
+#endif
+}
 // Arrives, and announces bytes that copies will bring.
 static __device__ __forceinline__ void barrier_expect(Barrier& b, int bytes) {
 #if defined(VERDANT_EMULATED)
@@ -142,31 +152,49 @@ static inline uint32_t turned(uint32_t at, int row_bytes) {
 }
 #endif
 
-// The tile at (row, column) on its way to `to`; its bytes count at `b`. One thread.
+#if defined(VERDANT_EMULATED)
+// A tile as the copy engine writes it at `base` of a block's shared memory.
+static inline void write_tile(const TensorMap& m, uint8_t* memory, uint32_t base, int64_t row, int64_t column) {
+  for (int r = 0; r < m.tile_rows; r++)
+    for (int c = 0; c < m.tile_bytes / 2; c++) {
+      const int64_t x = column + c, y = row + r;
+      uint16_t value = 0;
+      if (x < m.cols && y < m.rows) std::memcpy(&value, m.data + y * m.row_bytes + 2 * x, 2);
+      std::memcpy(memory + turned(base + static_cast<uint32_t>(r * m.tile_bytes + 2 * c), m.tile_bytes), &value, 2);
+    }
+}
+#endif
+
+// The tile at (row, column) on its way to `to` of this block, or of each of the first kBlocks blocks of the cluster;
+// its bytes count at `b` of each of them. One thread.
+template <int kBlocks = 0>
 static __device__ __forceinline__ void load_tile(const TensorMap& map, Barrier& b, void* to, int64_t row,
                                                  int64_t column) {
 #if defined(VERDANT_EMULATED)
-  const TensorMap* m = &map;
-  Barrier* barrier = &b;
-  const uint32_t base = shared_address(to);
-  uint8_t* const memory = emulator::dynamic_shared();
-  emulator::copy_later([=] {
-    for (int r = 0; r < m->tile_rows; r++)
-      for (int c = 0; c < m->tile_bytes / 2; c++) {
-        const int64_t x = column + c, y = row + r;
-        uint16_t value = 0;
-        if (x < m->cols && y < m->rows) std::memcpy(&value, m->data + y * m->row_bytes + 2 * x, 2);
-        std::memcpy(memory + turned(base + static_cast<uint32_t>(r * m->tile_bytes + 2 * c), m->tile_bytes), &value, 2);
-      }
-    barrier->bytes_and_phase -= 2 * m->tile_rows * m->tile_bytes;
-    barrier->settle();
-  });
+  const unsigned own = emulator::current->rank;
+  for (unsigned rank = kBlocks == 0 ? own : 0; rank < (kBlocks == 0 ? own + 1 : kBlocks); rank++) {
+    auto* barrier = reinterpret_cast<Barrier*>(emulator::shared_of(rank, &b));
+    uint8_t* const memory = emulator::shared_of(rank, emulator::dynamic_shared());
+    emulator::copy_later([m = &map, barrier, memory, base = shared_address(to), row, column] {
+      write_tile(*m, memory, base, row, column);
+      barrier->bytes_and_phase -= 2 * m->tile_rows * m->tile_bytes;
+      barrier->settle();
+    });
+  }
 #else
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
-          shared_address(to)),
-      "l"(&map), "r"(shared_address(&b)), "r"(static_cast<int32_t>(column)), "r"(static_cast<int32_t>(row))
-      : "memory");
+  if constexpr (kBlocks == 0)
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+            shared_address(to)),
+        "l"(&map), "r"(shared_address(&b)), "r"(static_cast<int32_t>(column)), "r"(static_cast<int32_t>(row))
+        : "memory");
+  else
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+        "[%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(to)),
+        "l"(&map), "r"(shared_address(&b)), "r"(static_cast<int32_t>(column)), "r"(static_cast<int32_t>(row)),
+        "h"(static_cast<uint16_t>((1 << kBlocks) - 1))
+        : "memory");
 #endif
 }
 

@@ -158,21 +158,22 @@ static void segments_bf16(SegmentList s, const RowSource& source, const RoundedR
 // The segments, all of bf16; x in natural order.
 static void segments_hopper(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
   HopperArgs a{};
-  const int64_t wide = count_blocks(s, source, kWideRows, kWideWeights);
-  const bool split = source.rows <= kSplitRows || 2 * wide < gpu.multiprocessors;
-  const int64_t tiles = split ? count_blocks(s, source, kSplitRows, kSplitWeights) : wide;
+  const int64_t pairs = count_blocks(s, source, kPair * kWideRows, kWideWeights);
+  const bool split = source.rows <= kSplitRows || 2 * kPair * pairs < gpu.multiprocessors;
+  const int64_t tiles = split ? count_blocks(s, source, kSplitRows, kSplitWeights) : pairs;
   a.x = tensor_map(r.x, source.rows, r.groups * kGroup, r.groups * kGroup * 2, split ? kSplitRows : kWideRows);
   for (int32_t i = 0; i < s.count; i++)
     a.w[i] = tensor_map(s.segment[i].data, s.segment[i].rows, s.segment[i].cols, s.segment[i].row_bytes,
-                        split ? kSplitWeights : kWideWeights);
+                        split ? kSplitWeights : kWideWeights / kPair);
   a.list = s;
   a.rows = source.rows;
   a.groups = r.groups;
   if (split)
     return launch_clusters(linear_split_kernel, static_cast<unsigned>(tiles * kSlices), kSplitThreads,
                            sizeof(SplitShared), kSlices, gpu, a);
-  launch(linear_wide_kernel, static_cast<unsigned>(std::min<int64_t>(tiles, gpu.multiprocessors)), kWideThreads,
-         sizeof(WideShared), gpu, a);
+  const int64_t clusters = std::max(std::min<int64_t>(pairs, gpu.multiprocessors / kPair), int64_t{1});
+  launch_clusters(linear_wide_kernel, static_cast<unsigned>(clusters * kPair), kWideThreads, sizeof(WideShared), kPair,
+                  gpu, a);
 }
 
 // The segments, all of a type that linear_codes.cuh has; x and parts as it wants them.

@@ -32,7 +32,7 @@ struct HopperShared {
 
 #if defined(VERDANT_HOPPER)
 
-// Tile `number` of a launch: its segment, and its first rows of x and of w. Sixteen blocks of rows of x stand next to
+// Tile `number` of a launch: its segment, and its first rows of x and of w. Blocks of 2048 rows of x stand next to
 // each other before the next rows of w, so that what runs at a time reads few different tiles.
 struct HopperTile {
   int segment;
@@ -40,7 +40,7 @@ struct HopperTile {
 };
 template <int kRows, int kWeights>
 static __device__ __forceinline__ HopperTile hopper_tile(const SegmentList& list, int64_t rows, int64_t number) {
-  constexpr int64_t kSide = 16;
+  constexpr int64_t kSide = 2048 / kRows;
   int segment = 0;
   while (segment + 1 < list.count && number >= list.block_end[segment]) segment++;
   if (segment > 0) number -= list.block_end[segment - 1];
@@ -66,21 +66,35 @@ static __device__ __forceinline__ int bring_weights(const HopperArgs& a, const H
 }
 
 // Brings the stages of `groups` groups of columns from `begin` on, of which the weights of the first `early` are on
-// their way. One thread.
-template <int kRows, int kWeights, int kStages>
+// their way. Each of the kBlocks blocks of a cluster, which multiply the same weights, brings its part of them to all.
+// One thread.
+template <int kRows, int kWeights, int kStages, int kBlocks>
 static __device__ __forceinline__ void bring_slice(const HopperArgs& a, const HopperTile& t, int64_t begin,
                                                    int64_t groups, int early,
                                                    HopperShared<HopperStage<kRows, kWeights>, kStages>& m,
                                                    RingPlace<kStages>& at) {
+  constexpr int kPart = kWeights / kBlocks;
+  const int first = kBlocks > 1 ? cluster_rank() * kPart : 0;
   for (int64_t j = 0; j < groups; j += 2) {
     Barrier& full = m.full[at.stage];
     if (j >= 2 * early) {
       barrier_wait(m.empty[at.stage], at.turn ^ 1);
       barrier_expect(full, (kRows + kWeights) * kTileBytes);
-      load_tile(a.w[t.segment], full, m.stages[at.stage].w, t.weight, (begin + j) * kGroup);
+      load_tile<kBlocks == 1 ? 0 : kBlocks>(a.w[t.segment], full, m.stages[at.stage].w + first * kTileBytes,
+                                            t.weight + first, (begin + j) * kGroup);
     }
     load_tile(a.x, full, m.stages[at.stage].x, t.row, (begin + j) * kGroup);
     at.next();
+  }
+}
+
+// A warp has read a stage, for which all kBlocks blocks of the cluster wait.
+template <int kBlocks>
+static __device__ __forceinline__ void give_back(Barrier& empty) {
+  if constexpr (kBlocks == 1) {
+    if (warp_lane() == 0) barrier_arrive(empty);
+  } else {
+    if (warp_lane() < kBlocks) barrier_arrive_at(empty, warp_lane());
   }
 }
 
@@ -98,7 +112,7 @@ static __device__ __forceinline__ void multiply_stage(float (&sums)[kWeights / 2
 }
 
 // sums (64 rows from first_row on, kWeights) = x w^T over those groups, of a warpgroup.
-template <int kRows, int kWeights, int kStages>
+template <int kBlocks, int kRows, int kWeights, int kStages>
 static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2], int first_row, int64_t groups,
                                                       HopperShared<HopperStage<kRows, kWeights>, kStages>& m,
                                                       RingPlace<kStages>& at) {
@@ -106,18 +120,18 @@ static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2
   for (int64_t j = 0; j + 1 < groups; j += 2) {
     multiply_stage<kRows, kWeights, 4>(sums, first_row, j > 0, m.stages[at.stage], m.full[at.stage], at.turn);
     products_wait<1>();
-    if (before >= 0 && warp_lane() == 0) barrier_arrive(m.empty[before]);
+    if (before >= 0) give_back<kBlocks>(m.empty[before]);
     before = at.stage;
     at.next();
   }
   products_wait<0>();
   products_done(sums);
-  if (before >= 0 && warp_lane() == 0) barrier_arrive(m.empty[before]);
+  if (before >= 0) give_back<kBlocks>(m.empty[before]);
   if (groups % 2 == 0) return;
   multiply_stage<kRows, kWeights, 2>(sums, first_row, groups > 1, m.stages[at.stage], m.full[at.stage], at.turn);
   products_wait<0>();
   products_done(sums);
-  if (warp_lane() == 0) barrier_arrive(m.empty[at.stage]);
+  give_back<kBlocks>(m.empty[at.stage]);
   at.next();
 }
 
@@ -136,10 +150,11 @@ static __device__ __forceinline__ void make_ring(Shared& m, int readers) {
 #endif  // VERDANT_HOPPER
 
 constexpr int kWideRows = 128, kWideWeights = 192, kWideStages = 4, kWideThreads = 3 * kGroupThreads;
+constexpr int kPair = 2;  // blocks of a cluster: 256 rows of x by the same rows of w, which the L2 cache gives once
 using WideShared = HopperShared<HopperStage<kWideRows, kWideWeights>, kWideStages>;
 
-// Many tiles: blocks stay, and take one tile of 128 rows of x by 192 of w after the other. The first warpgroup brings
-// them, the others multiply 64 rows each.
+// Many tiles: clusters stay, and take two tiles of 128 rows of x by 192 of w after the other. The first warpgroup of a
+// block brings its tiles, the others multiply 64 rows each.
 static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(const __grid_constant__ HopperArgs a) {
 #if defined(VERDANT_HOPPER)
   VERDANT_DYNAMIC_SHARED_1024(shared);
@@ -148,25 +163,34 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
                 per = slice_units(cols, kGroup);
   const int64_t slices = (a.groups + per - 1) / per;
   const auto slice_size = [&](int64_t s) { return s + 1 < slices ? per : a.groups - s * per; };
+  const auto own_tile = [&](int64_t number) {
+    HopperTile t = hopper_tile<kPair * kWideRows, kWideWeights>(a.list, a.rows, number);
+    t.row += cluster_rank() * kWideRows;
+    return t;
+  };
   RingPlace<kWideStages> at;
-  make_ring<WideShared, kWideStages>(m, 2 * kGroupThreads / kWarp);
+  make_ring<WideShared, kWideStages>(m, kPair * 2 * kGroupThreads / kWarp);
+  cluster_sync();  // the other block's barriers are there
   wait_for_predecessors();
   if (threadIdx.x < kGroupThreads) {
     fewer_registers<40>();
     if (threadIdx.x != 0) return;
-    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a.list, a.rows, tile);
-      for (int64_t s = 0; s < slices; s++) bring_slice(a, t, s * per, slice_size(s), 0, m, at);
+    for (int64_t tile = blockIdx.x / kPair; tile < tiles; tile += gridDim.x / kPair) {
+      const HopperTile t = own_tile(tile);
+      for (int64_t s = 0; s < slices; s++)
+        bring_slice<kWideRows, kWideWeights, kWideStages, kPair>(a, t, s * per, slice_size(s), 0, m, at);
     }
+    for (int i = 0; i < kWideStages; i++, at.next())  // nobody leaves while the other block arrives at its barriers
+      barrier_wait(m.empty[at.stage], at.turn ^ 1);
     return;
   }
   more_registers<232>();
   const int first_row = (static_cast<int>(threadIdx.x) / kGroupThreads - 1) * 64;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const HopperTile t = hopper_tile<kWideRows, kWideWeights>(a.list, a.rows, tile);
+  for (int64_t tile = blockIdx.x / kPair; tile < tiles; tile += gridDim.x / kPair) {
+    const HopperTile t = own_tile(tile);
     float sums[kWideWeights / 2] = {}, total[kWideWeights / 2];
     for (int64_t s = 0; s < slices; s++) {
-      multiply_slice(sums, first_row, slice_size(s), m, at);
+      multiply_slice<kPair>(sums, first_row, slice_size(s), m, at);
 #pragma unroll
       for (int i = 0; i < kWideWeights / 2; i++) total[i] = s == 0 ? sums[i] : total[i] + sums[i];
     }
@@ -203,10 +227,11 @@ static __global__ void __launch_bounds__(kSplitThreads) linear_split_kernel(cons
   wait_for_predecessors();
   auto* own = reinterpret_cast<float*>(m.stages);
   if (threadIdx.x >= kGroupThreads) {
-    if (threadIdx.x == kGroupThreads) bring_slice(a, t, begin, groups, early, m, at);
+    if (threadIdx.x == kGroupThreads)
+      bring_slice<kSplitRows, kSplitWeights, kSplitStages, 1>(a, t, begin, groups, early, m, at);
   } else {
     float sums[kSplitWeights / 2];
-    multiply_slice(sums, 0, groups, m, at);
+    multiply_slice<1>(sums, 0, groups, m, at);
     group_sync();  // all stages were read
 #pragma unroll
     for (int i = 0; i < kSplitWeights / 2; i++) own[sum_row(i) * kSplitStride + sum_column(i)] = sums[i];

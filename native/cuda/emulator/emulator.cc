@@ -43,7 +43,7 @@ struct Block {
       mmap(nullptr, kStack* kMaxThreads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   std::vector<uint8_t> shared;
   std::vector<uint8_t> slots = std::vector<uint8_t>(kMaxThreads * 64);
-  unsigned running = 0;
+  unsigned running = 0, ended = 0;  // threads
 };
 
 // Blocks that run at the same time.
@@ -68,6 +68,7 @@ void enter() {
       std::abort();
     }
     self.done = true;
+    block->ended++;
     if (_setjmp(self.resume) == 0) _longjmp(cluster->scheduler, 1);
   }
 }
@@ -200,7 +201,8 @@ bool run_round() {
 }
 
 void run_cluster(dim3 first) {
-  for (unsigned b = 0; b < cluster->size; b++)
+  for (unsigned b = 0; b < cluster->size; b++) {
+    cluster->blocks[b]->ended = 0;
     for (unsigned i = 0; i < cluster->count; i++) {
       Fiber& f = cluster->blocks[b]->fibers[i];
       f.done = false;
@@ -211,6 +213,7 @@ void run_cluster(dim3 first) {
       f.state.rank = b;
       f.state.waited = false;
     }
+  }
   while (run_round()) {
   }
 }
@@ -243,6 +246,10 @@ uint8_t* dynamic_shared_of(Block& of) {
 uint8_t* dynamic_shared() { return dynamic_shared_of(*block); }
 
 uint8_t* shared_of(unsigned rank, const void* own) {
+  if (cluster->blocks[rank]->ended == cluster->count) {
+    std::fprintf(stderr, "emulated kernel: a block reaches for the shared memory of one that has ended\n");
+    std::abort();
+  }
   return dynamic_shared_of(*cluster->blocks[rank]) + (static_cast<const uint8_t*>(own) - dynamic_shared());
 }
 
