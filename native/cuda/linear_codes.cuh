@@ -179,12 +179,19 @@ static __device__ __forceinline__ void codes_tile(const CodesArgs& a, const Segm
     }
     fresh = false;
   }
+  const int64_t to = row + sum_column(0);
+  const int rows = static_cast<int>(a.rows - to < kCodesRows ? a.rows - to : kCodesRows);
 #pragma unroll
-  for (int i = 0; i < kCodesSums; i++) {
-    const int64_t column = weight + sum_row(i), to = row + sum_column(i);
-    if (to >= a.rows || column >= s.rows) continue;
-    const float total = m.total[i][thread];
-    s.y[to * s.y_stride + column] = s.bias != nullptr ? total + s.bias[column] : total;
+  for (int h = 0; h < 2; h++) {
+    const int64_t column = weight + sum_row(2 * h);
+    if (column >= s.rows) continue;
+    const float bias = s.bias != nullptr ? s.bias[column] : 0.0f;
+    float* y = s.y + to * s.y_stride + column;
+    for (int n = 0; n < rows; n += 8, y += 8 * s.y_stride) {
+      const float first = m.total[n / 2 + 2 * h][thread], second = m.total[n / 2 + 2 * h + 1][thread];
+      y[0] = s.bias != nullptr ? first + bias : first;
+      if (n + 1 < rows) y[s.y_stride] = s.bias != nullptr ? second + bias : second;
+    }
   }
 }
 

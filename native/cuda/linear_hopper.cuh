@@ -135,6 +135,36 @@ static __device__ __forceinline__ void multiply_slice(float (&sums)[kWeights / 2
   at.next();
 }
 
+// y of 64 rows of x from `row` on, of a warpgroup, and kWeights rows of w from `weight` on; `rows`: of x in all.
+template <int kWeights>
+static __device__ __forceinline__ void store_sums(float (&total)[kWeights / 2], const SegmentArgs& w, int64_t row,
+                                                  int64_t weight, int64_t rows) {
+  const int first = static_cast<int>(weight) + sum_column(0), left = w.rows - first;
+  if (w.bias != nullptr) {
+#pragma unroll
+    for (int i = 0; i < kWeights / 2; i++) {
+      const int column = sum_column(i) - sum_column(0);
+      if (column < left) total[i] += w.bias[first + column];
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int64_t to = row + sum_row(2 * h);
+    if (to >= rows) continue;
+    float* const y = w.y + to * w.y_stride + first;
+    if (weight + kWeights <= w.rows && reinterpret_cast<uintptr_t>(y) % sizeof(float2) == 0) {
+#pragma unroll
+      for (int c = 0; c < kWeights; c += 8)
+        *reinterpret_cast<float2*>(y + c) = make_float2(total[c / 2 + 2 * h], total[c / 2 + 2 * h + 1]);
+    } else {
+#pragma unroll
+      for (int c = 0; c < kWeights; c += 8)
+        for (int i = 0; i < 2; i++)
+          if (c + i < left) y[c + i] = total[c / 2 + 2 * h + i];
+    }
+  }
+}
+
 template <class Shared, int kStages>
 static __device__ __forceinline__ void make_ring(Shared& m, int readers) {
   if (threadIdx.x == 0) {
@@ -194,13 +224,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
 #pragma unroll
       for (int i = 0; i < kWideWeights / 2; i++) total[i] = s == 0 ? sums[i] : total[i] + sums[i];
     }
-    const SegmentArgs& w = a.list.segment[t.segment];
-#pragma unroll
-    for (int i = 0; i < kWideWeights / 2; i++) {
-      const int64_t row = t.row + first_row + sum_row(i), column = t.weight + sum_column(i);
-      if (row >= a.rows || column >= w.rows) continue;
-      w.y[row * w.y_stride + column] = w.bias != nullptr ? total[i] + w.bias[column] : total[i];
-    }
+    store_sums<kWideWeights>(total, a.list.segment[t.segment], t.row + first_row, t.weight, a.rows);
   }
 #endif
 }
