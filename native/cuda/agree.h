@@ -10,6 +10,7 @@ namespace verdant::cuda {
 
 // Whether kernels of Hopper give the bits of the portable ones on the calling thread's GPU, for some rows.
 bool linear_agrees();
+bool codes_agree();
 bool attention_agrees();
 // Whether the kernels of few and of many rows do, for weights that are multiplied in bf16, and Hopper's where they are
 // used.

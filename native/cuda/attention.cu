@@ -170,7 +170,7 @@ static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu)
 // Whether attention_hopper.cuh has it: its copies count rows of the cache in 32 bits.
 static bool in_tiles(const OpCall& call, const AttentionArgs& a, int cols, const Gpu& gpu) {
   const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
-  return gpu.hopper && plain_scores(a) && a.head_dim == cols && k.dim[0] * k.dim[1] / cols <= INT32_MAX &&
+  return gpu.hopper.attention && plain_scores(a) && a.head_dim == cols && k.dim[0] * k.dim[1] / cols <= INT32_MAX &&
          v.dim[0] * v.dim[1] / kPage <= INT32_MAX;
 }
 

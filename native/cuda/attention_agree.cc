@@ -63,7 +63,7 @@ bool agrees(const Case& c, const Stream& stream) {
   std::vector<float> found[2];
   for (const bool hopper : {false, true}) {
     forget(y, stream);
-    attention_op.run(call, Gpu{1, 0, stream, hopper});
+    attention_op.run(call, Gpu{1, 0, stream, {false, false, hopper}});
     found[hopper].resize(q.size());
     download(found[hopper], y, stream);
   }

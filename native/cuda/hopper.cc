@@ -1,5 +1,4 @@
 #include <array>
-#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <string>
@@ -60,29 +59,30 @@ static bool asked_portable() {
 }
 
 #if defined(VERDANT_EMULATED)
-bool hopper_kernels() { return !asked_portable(); }
+HopperKernels hopper_kernels() { return asked_portable() ? HopperKernels{} : HopperKernels{true, true, true}; }
 #else
 
-static bool find_hopper_kernels(int device) {
+static HopperKernels find_hopper_kernels(int device) {
   cudaDeviceProp p{};
   check(cudaGetDeviceProperties(&p, device));
-  return p.major == 9 && p.minor == 0 && linear_agrees() && attention_agrees();
+  if (p.major != 9 || p.minor != 0) return {};
+  return {linear_agrees(), codes_agree(), attention_agrees()};
 }
 
-bool hopper_kernels() {
-  if (asked_portable()) return false;
+HopperKernels hopper_kernels() {
+  if (asked_portable()) return {};
   constexpr int kDevices = 64;
-  static std::array<std::atomic<int>, kDevices> known{};  // 1: no, 2: yes
-  static std::mutex mutex;
+  struct Answer {
+    std::once_flag asked;
+    HopperKernels kernels;
+  };
+  static std::array<Answer, kDevices> known;
   int device = 0;
   check(cudaGetDevice(&device));
-  if (device >= kDevices) return false;
-  std::atomic<int>& answer = known[static_cast<size_t>(device)];
-  if (answer == 0) {
-    std::lock_guard lock(mutex);
-    if (answer == 0) answer = find_hopper_kernels(device) ? 2 : 1;
-  }
-  return answer == 2;
+  if (device >= kDevices) return {};
+  Answer& answer = known[static_cast<size_t>(device)];
+  std::call_once(answer.asked, [&] { answer.kernels = find_hopper_kernels(device); });
+  return answer.kernels;
 }
 
 #endif

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "cuda/op.h"
+
 namespace verdant::cuda {
 
 constexpr int kTileBytes = 128;  // of a row of a whole tile in shared memory: 64 bf16
@@ -29,9 +31,9 @@ using TensorMap = CUtensorMap;
 TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t row_bytes, int tile_rows,
                      int tile_bytes = kTileBytes);
 
-// Whether kernels of this file are used on the calling thread's GPU: its compute capability is 9.0, they gave the bits
+// Which kernels of hopper.cuh are used on the calling thread's GPU: its compute capability is 9.0, they gave the bits
 // of the portable ones when they were first asked for, and VERDANT_CUDA_KERNELS is not `portable`. Waits for the GPU
 // the first time.
-bool hopper_kernels();
+HopperKernels hopper_kernels();
 
 }  // namespace verdant::cuda

@@ -77,14 +77,14 @@ static bool codes_wanted(int64_t rows, const DeviceMatrix* const* weights, int32
       const MatrixSegment& m = weights[w]->segments[i];
       if (type_form(m.type).codes) tiles += blocks_of(rows, kCodesRows) * blocks_of(m.rows, kCodesWeights);
     }
-  return gpu.hopper && rows > kCodesRows / 2 && 2 * tiles >= gpu.multiprocessors;
+  return gpu.hopper.codes && rows > kCodesRows / 2 && 2 * tiles >= gpu.multiprocessors;
 }
 
 // Rows that no list names.
 static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                                   int32_t count, const Gpu& gpu) {
   RoundedForms f;
-  f.hopper = gpu.hopper && rows >= kHopperRows;
+  f.hopper = gpu.hopper.linear && rows >= kHopperRows;
   f.codes = codes_wanted(rows, weights, count, gpu);
   f.groups = (cols + kGroup - 1) / kGroup;
   bool linear = false, dealt = false, stepped = false, sums = false, parts = false, stepped_parts = false;
@@ -117,7 +117,8 @@ static RoundedForms rounded_forms(const OpCall& call, int64_t rows, int64_t cols
 int64_t multiply_workspace(const OpCall& call, int64_t rows, int64_t cols, const DeviceMatrix* const* weights,
                            int32_t count) {
   int64_t bytes = 0;
-  for (const Gpu& gpu : {Gpu{}, Gpu{INT32_MAX, 0, nullptr, true}, Gpu{1, 0, nullptr, true}})
+  constexpr HopperKernels kAll = {true, true, true};
+  for (const Gpu& gpu : {Gpu{}, Gpu{INT32_MAX, 0, nullptr, kAll}, Gpu{1, 0, nullptr, kAll}})
     bytes = std::max(bytes, rounded_forms(call, rows, cols, weights, count, gpu).bytes);
   return bytes;
 }
@@ -236,7 +237,7 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   for (int32_t p = 0; p < count; p++) weights[p] = products[p].weight;
   const int64_t cols = weights[0]->cols;
   Gpu own = gpu;
-  own.hopper = gpu.hopper && source.tiles == nullptr;
+  if (source.tiles != nullptr) own.hopper = {};
   const RoundedForms f = rounded_forms(call, source.rows, cols, weights, count, own);
   const RoundTarget target = target_of(f, workspace);
   if (target.wanted() && !rounded)

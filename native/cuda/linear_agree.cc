@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kRows = 200, kWeights = 330;
 
 // y (kRows, kWeights) = x w^T.
-std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool hopper, int32_t multiprocessors,
+std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, HopperKernels hopper, int32_t multiprocessors,
                            const Stream& stream) {
   OpCall call{};
   call.compute = kComputeBF16;
@@ -33,10 +33,11 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, bool ho
 }
 
 // Whether the kernel of few rows, which a GPU of many multiprocessors takes, gives the bits of that of many rows, and
-// those of Hopper theirs, where `hopper`.
-bool agrees(DType type, int64_t cols, bool hopper) {
+// those of `hopper` theirs.
+bool agrees(DType type, HopperKernels hopper) {
   const Stream stream;
   Numbers numbers;
+  const int64_t cols = weight_type(type).block == 256 ? 1280 : 1120;  // an odd number of groups in a slice, or of units
   std::vector<float> x(static_cast<size_t>(kRows * cols)), w(static_cast<size_t>(kWeights * cols));
   for (std::vector<float>* all : {&x, &w})
     for (float& v : *all) v = numbers.next();
@@ -49,25 +50,23 @@ bool agrees(DType type, int64_t cols, bool hopper) {
   const DeviceBuffer rows = uploaded(x, stream), weights = uploaded(arranged, stream);
   const MatrixSegment segment = {type, 0, kWeights, weights.data(), bytes};
   const DeviceMatrix matrix = {kWeights, cols, 1, &segment};
-  const std::vector<float> many = product(rows, matrix, false, 1, stream);
-  if (!same_bits(product(rows, matrix, false, 1000, stream), many)) return false;
+  const std::vector<float> many = product(rows, matrix, {}, 1, stream);
+  if (!same_bits(product(rows, matrix, {}, 1000, stream), many)) return false;
   // Many multiprocessors: blocks share out the columns of a tile; one: it takes one tile after the other.
-  return !hopper || (same_bits(product(rows, matrix, true, 1, stream), many) &&
-                     same_bits(product(rows, matrix, true, 1000, stream), many));
-}
-
-int64_t some_columns(DType type) {  // an odd number of groups in a slice, where blocks allow that
-  return weight_type(type).block == 256 ? 1280 : 1120;
+  return same_bits(product(rows, matrix, hopper, 1, stream), many) &&
+         same_bits(product(rows, matrix, hopper, 1000, stream), many);
 }
 
 }  // namespace
 
-bool linear_agrees() {
-  for (const DType type : {kBF16, kQ8_0, kQ4_K, kQ6_K})
-    if (!agrees(type, some_columns(type), true)) return false;
+bool linear_agrees() { return agrees(kBF16, {true, false, false}); }
+
+bool codes_agree() {
+  for (const DType type : {kQ8_0, kQ4_K, kQ6_K})
+    if (!agrees(type, {false, true, false})) return false;
   return true;
 }
 
-bool linear_rows_agree(DType type) { return agrees(type, some_columns(type), hopper_kernels()); }
+bool linear_rows_agree(DType type) { return agrees(type, hopper_kernels()); }
 
 }  // namespace verdant::cuda

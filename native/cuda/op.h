@@ -9,12 +9,17 @@ namespace verdant::cuda {
 
 constexpr int64_t kTickets = 512;
 
+// Which kernels of hopper.cuh a GPU takes: linears of bf16 weights, of block weights, attention.
+struct HopperKernels {
+  bool linear = false, codes = false, attention = false;
+};
+
 // The GPU that a call runs on.
 struct Gpu {
   int32_t multiprocessors;
   int64_t shared_bytes;  // of a block, at most
   cudaStream_t stream;
-  bool hopper = false;            // takes the kernels of hopper.cuh
+  HopperKernels hopper = {};
   bool dependent_launch = false;  // kernels begin before the one before has ended, see wait_for_predecessors
   unsigned* tickets = nullptr;    // kTickets zeros, which kernels of the stream count in and leave as zeros; or null
 };

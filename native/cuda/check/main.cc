@@ -72,13 +72,20 @@ bool compare_hopper() {
   try {
     on_device(cuda::cuda_device(), [] {
       cuda::check(cudaSetDevice(0));
-      const bool used = cuda::hopper_kernels();
-      std::printf("Hopper's kernels are %s\n", used ? "used" : "not used");
+      const cuda::HopperKernels used = cuda::hopper_kernels();
+      const bool here = used.linear || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
+      const auto tell = [&](const char* what, bool taken, bool (*agree)()) {
+        const bool same = here && !portable_only() && agree();
+        std::printf("Hopper's kernels of %s: %s, %s\n", what, taken ? "used" : "not used",
+                    same                       ? "the bits of the portable ones"
+                    : here && !portable_only() ? "other bits than the portable ones"
+                                               : "not compared");
+        if (taken && !same) throw Error("ERR_DEVICE", std::string(what) + " is used with other bits");
+      };
+      tell("linear", used.linear, cuda::linear_agrees);
+      tell("linear of block weights", used.codes, cuda::codes_agree);
+      tell("attention", used.attention, cuda::attention_agrees);
       std::printf("dependent launches are %s\n", cuda::dependent_launch() ? "used" : "not used");
-      const bool here = used || cuda::cuda_device().list()[0].description.find(" 9.0,") != std::string::npos;
-      if (!here || portable_only()) return;
-      std::printf("the bits of the portable ones: linear %s, attention %s\n", cuda::linear_agrees() ? "yes" : "no",
-                  cuda::attention_agrees() ? "yes" : "no");
     });
     return true;
   } catch (const Error& error) {
