@@ -156,6 +156,12 @@ static void segments_bf16(SegmentList s, const RowSource& source, const RoundedR
   launch(linear_many_kernel<kType>, grid, kManyThreads, many_bytes<kType>(), gpu, s, source, r);
 }
 
+// Blocks that stay and take `pairs` pairs of tiles, a cluster each at a time.
+static unsigned pair_blocks(int64_t pairs, const Gpu& gpu) {
+  const int64_t clusters = std::max(gpu.multiprocessors / kPair, 1);
+  return static_cast<unsigned>(kPair * std::min(pairs, clusters));
+}
+
 // The segments, all of bf16; x in natural order.
 static void segments_hopper(SegmentList s, const RowSource& source, const RoundedRows& r, const Gpu& gpu) {
   HopperArgs a{};
@@ -172,9 +178,7 @@ static void segments_hopper(SegmentList s, const RowSource& source, const Rounde
   if (split)
     return launch_clusters(linear_split_kernel, static_cast<unsigned>(tiles * kSlices), kSplitThreads,
                            sizeof(SplitShared), kSlices, gpu, a);
-  const int64_t clusters = std::max(std::min<int64_t>(pairs, gpu.multiprocessors / kPair), int64_t{1});
-  launch_clusters(linear_wide_kernel, static_cast<unsigned>(clusters * kPair), kWideThreads, sizeof(WideShared), kPair,
-                  gpu, a);
+  launch_clusters(linear_wide_kernel, pair_blocks(pairs, gpu), kWideThreads, sizeof(WideShared), kPair, gpu, a);
 }
 
 // The segments, all of a type that linear_codes.cuh has; x and parts as it wants them.
@@ -184,14 +188,14 @@ static void segments_codes(const SegmentList& s, const RowSource& source, const 
   a.list = s;
   a.rows = source.rows;
   a.groups = static_cast<int32_t>(r.groups);
-  const int64_t tiles = count_blocks(a.list, source, kCodesRows, kCodesWeights);
-  a.x = tensor_map(r.x, a.rows, r.groups * kGroup, r.groups * kGroup * 2, kCodesRows);
+  const int64_t pairs = count_blocks(a.list, source, kCodesRows, kPair * kCodesWeights);
+  a.x = tensor_map(r.x, a.rows, r.groups * kGroup, r.groups * kGroup * 2, kCodesPart);
   if constexpr (Fragments<kType>::kMinima == Minima::kOfUnit) {
     const int64_t cols = r.groups / Fragments<kType>::kGroups * kPartsOfUnit;
-    a.parts = tensor_map(r.parts, a.rows, cols, cols * 2, kCodesRows);
+    a.parts = tensor_map(r.parts, a.rows, cols, cols * 2, kCodesPart);
   }
-  launch(linear_codes_kernel<kType>, static_cast<unsigned>(std::min<int64_t>(tiles, gpu.multiprocessors)),
-         kCodesThreads, sizeof(CodesShared), gpu, a);
+  launch_clusters(linear_codes_kernel<kType>, pair_blocks(pairs, gpu), kCodesThreads, sizeof(CodesShared), kPair, gpu,
+                  a);
 }
 
 // The rows in the form that a type wants.

@@ -22,7 +22,8 @@ struct CodesArgs {
 };
 
 constexpr int kCodesRows = 128, kCodesWeights = 128, kCodesStages = 6, kCodesThreads = 3 * kGroupThreads;
-constexpr int kCodesSums = kCodesRows / 2;  // of a thread
+constexpr int kCodesSums = kCodesRows / 2;      // of a thread
+constexpr int kCodesPart = kCodesRows / kPair;  // rows of x that a block of a cluster brings to both
 
 // A stage: 128 rows of x by 64 columns, or by the parts of a unit. `total`: of the slices so far, by thread.
 struct CodesShared {
@@ -33,15 +34,16 @@ struct CodesShared {
 
 #if defined(VERDANT_HOPPER)
 
-// Brings what all units of a row of weights meet, in order. One thread.
+// Brings what all units of a row of weights meet, in order: this block's part of it, to both blocks. One thread.
 template <DType kType>
 static __device__ __forceinline__ void bring_units(const CodesArgs& a, int64_t row, int units, CodesShared& m,
                                                    RingPlace<kCodesStages>& at) {
   using F = Fragments<kType>;
+  const int first = cluster_rank() * kCodesPart;
   const auto bring = [&](const TensorMap& map, int64_t column) {
     barrier_wait(m.empty[at.stage], at.turn ^ 1);
     barrier_expect(m.full[at.stage], kCodesRows * kTileBytes);
-    load_tile(map, m.full[at.stage], m.stages[at.stage], row, column);
+    load_tile<kPair>(map, m.full[at.stage], m.stages[at.stage] + first * kTileBytes, row + first, column);
     at.next();
   };
   for (int64_t u = 0; u < units; u++) {
@@ -56,7 +58,7 @@ static __device__ __forceinline__ uint64_t open_stage(CodesShared& m, const Ring
   return tile_operand(m.stages[at.stage]);
 }
 static __device__ __forceinline__ void close_stage(CodesShared& m, RingPlace<kCodesStages>& at) {
-  if (warp_lane() == 0) barrier_arrive(m.empty[at.stage]);
+  give_back<kPair>(m.empty[at.stage]);
   at.next();
 }
 
@@ -197,8 +199,8 @@ static __device__ __forceinline__ void codes_tile(const CodesArgs& a, const Segm
 
 #endif  // VERDANT_HOPPER
 
-// Blocks stay, and take one tile of 128 rows of w by 128 of x after the other. The first warpgroup brings x, the others
-// multiply 64 rows of w each.
+// Clusters of two blocks stay, and take two tiles of 128 rows of w by the same 128 of x after the other. The first
+// warpgroup of a block brings its part of x, the others multiply 64 rows of w each.
 template <DType kType>
 static __global__ void __launch_bounds__(kCodesThreads, 1) linear_codes_kernel(const __grid_constant__ CodesArgs a) {
 #if defined(VERDANT_HOPPER)
@@ -206,21 +208,23 @@ static __global__ void __launch_bounds__(kCodesThreads, 1) linear_codes_kernel(c
   CodesShared& m = *reinterpret_cast<CodesShared*>(shared);
   const int64_t tiles = a.list.block_end[a.list.count - 1];
   RingPlace<kCodesStages> at;
-  make_ring<CodesShared, kCodesStages>(m, 2 * kGroupThreads / kWarp);
+  make_ring<CodesShared, kCodesStages>(m, kPair * 2 * kGroupThreads / kWarp);
+  cluster_sync();  // the other block's barriers are there
   wait_for_predecessors();
   if (threadIdx.x < kGroupThreads) {
     fewer_registers<24>();
     if (threadIdx.x != 0) return;
-    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const HopperTile t = hopper_tile<kCodesRows, kCodesWeights>(a.list, a.rows, tile);
+    for (int64_t tile = blockIdx.x / kPair; tile < tiles; tile += gridDim.x / kPair) {
+      const HopperTile t = hopper_tile<kCodesRows, kPair * kCodesWeights>(a.list, a.rows, tile);
       bring_units<kType>(a, t.row, a.list.segment[t.segment].units, m, at);
     }
+    await_ring<CodesShared, kCodesStages>(m, at);
     return;
   }
   more_registers<240>();
-  const int64_t own = (static_cast<int>(threadIdx.x) / kGroupThreads - 1) * 64;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const HopperTile t = hopper_tile<kCodesRows, kCodesWeights>(a.list, a.rows, tile);
+  const int64_t own = cluster_rank() * kCodesWeights + (static_cast<int>(threadIdx.x) / kGroupThreads - 1) * 64;
+  for (int64_t tile = blockIdx.x / kPair; tile < tiles; tile += gridDim.x / kPair) {
+    const HopperTile t = hopper_tile<kCodesRows, kPair * kCodesWeights>(a.list, a.rows, tile);
     codes_tile<kType>(a, a.list.segment[t.segment], t.row, t.weight + own, m, at);
   }
 #endif

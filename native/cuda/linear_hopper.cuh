@@ -8,6 +8,7 @@
 namespace verdant::cuda {
 
 constexpr int kTileCols = 64;  // columns of a stage
+constexpr int kPair = 2;       // blocks of a cluster that share an operand, so that the L2 cache gives it once
 constexpr int kGroupThreads = 128;
 
 // What a launch multiplies: its tiles of x and of each segment of w.
@@ -177,14 +178,20 @@ static __device__ __forceinline__ void make_ring(Shared& m, int readers) {
   __syncthreads();
 }
 
+// After the last stage: until all stages have been given back. A block must not end while another one of its cluster
+// arrives at its barriers.
+template <class Shared, int kStages>
+static __device__ __forceinline__ void await_ring(Shared& m, RingPlace<kStages>& at) {
+  for (int i = 0; i < kStages; i++, at.next()) barrier_wait(m.empty[at.stage], at.turn ^ 1);
+}
+
 #endif  // VERDANT_HOPPER
 
 constexpr int kWideRows = 128, kWideWeights = 192, kWideStages = 4, kWideThreads = 3 * kGroupThreads;
-constexpr int kPair = 2;  // blocks of a cluster: 256 rows of x by the same rows of w, which the L2 cache gives once
 using WideShared = HopperShared<HopperStage<kWideRows, kWideWeights>, kWideStages>;
 
-// Many tiles: clusters stay, and take two tiles of 128 rows of x by 192 of w after the other. The first warpgroup of a
-// block brings its tiles, the others multiply 64 rows each.
+// Many tiles: clusters stay, and take two tiles of 128 rows of x by the same 192 of w after the other. The first
+// warpgroup of a block brings its tiles, the others multiply 64 rows each.
 static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(const __grid_constant__ HopperArgs a) {
 #if defined(VERDANT_HOPPER)
   VERDANT_DYNAMIC_SHARED_1024(shared);
@@ -210,8 +217,7 @@ static __global__ void __launch_bounds__(kWideThreads, 1) linear_wide_kernel(con
       for (int64_t s = 0; s < slices; s++)
         bring_slice<kWideRows, kWideWeights, kWideStages, kPair>(a, t, s * per, slice_size(s), 0, m, at);
     }
-    for (int i = 0; i < kWideStages; i++, at.next())  // nobody leaves while the other block arrives at its barriers
-      barrier_wait(m.empty[at.stage], at.turn ^ 1);
+    await_ring<WideShared, kWideStages>(m, at);
     return;
   }
   more_registers<232>();
