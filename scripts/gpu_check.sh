@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # scripts/gpu_check.sh OUT: on a GPU machine without Node, builds the CUDA device for sm_90a, checks it against the CPU,
-# runs it under compute-sanitizer, and times it. Every stage has a time limit, under 9 minutes in all; its output is in
-# OUT/STAGE.txt. GPU_ARCH=80-real for an A100. The last lines are the summary; the exit status is 1 if a stage failed.
+# runs it under compute-sanitizer, and times it, beside PyTorch where that is. Every stage has a time limit, under 9
+# minutes in all; its output is in OUT/STAGE.txt. GPU_ARCH=80-real for an A100. The last lines are the summary; the exit
+# status is 1 if a stage failed.
 set -uo pipefail
 out=${1:?usage: scripts/gpu_check.sh OUT}
 mkdir -p "$out" || exit 2
@@ -42,7 +43,7 @@ skip() { summary+=("skipped   $1: $2"); }
 
 finish() {
   echo "--- figures"
-  grep -hE '^(time|ceiling|missing|FAILED)' "$out"/{check*,time*}.txt 2>/dev/null
+  grep -hE '^(time|ceiling|rival|missing|FAILED)' "$out"/{check*,time*,rival*}.txt 2>/dev/null
   echo "--- stages, $((SECONDS - begin)) s in all"
   printf '%s\n' "${summary[@]}"
   exit "$failed"
@@ -115,6 +116,13 @@ else
 fi
 stage time-1b 60 "$program" time llama-3.2-1b
 stage time-8b 120 "$program" time llama-3.1-8b
+if ! python3 -c 'import torch' 2>/dev/null; then
+  skip rival "PyTorch is not here"
+elif ((whole - (SECONDS - begin) >= 60)); then
+  stage rival 60 python3 bench/rival_torch_cuda.py
+else
+  skip rival "no time is left for it"
+fi
 if ((whole - (SECONDS - begin) >= 60)); then
   stage time-one-by-one 60 bash -c one_by_one
 else
