@@ -37,16 +37,18 @@ static __device__ __forceinline__ float4 turned_quad(const RopeTurn& turn, int64
 }
 
 // Keys and values of a head enter the cache, as far as this block reads them there: those of row `row`, which `tile`
-// has or no sequence, and of the rows before it that its sequence has in this step. Another block that needs them
-// writes the same. No other sequence reads a block of the cache that this one writes. All threads come here.
+// has or no sequence, and of other rows that its sequence has in this step. Another block that needs them writes the
+// same. No other sequence reads a block of the cache that this one writes. All threads come here.
 static __device__ __forceinline__ void write_turned(const AttentionArgs& a, const TurnedWrite& w, const RowTile& tile,
                                                     int64_t row, int64_t kv_head, const KeyRange& seen) {
   const int quads = a.head_dim / 4;
   const bool alone = tile.begin >= tile.end;
-  for (int64_t r = alone ? row : a.starts[tile.seq]; r <= row; r++) {
+  const int64_t end = alone ? row + 1 : a.starts[tile.seq + 1];
+  for (int64_t r = alone ? row : a.starts[tile.seq]; r < end; r++) {
     const KvSlot at = kv_slot(w.to.tables, r);
-    if (at.block < 0) continue;
-    const int64_t chunk = alone ? 0 : w.to.tables.positions[r] / kKeyChunk - seen.begin / kKeyChunk;
+    const int64_t position = w.to.tables.positions[r];
+    if (at.block < 0 || (!alone && position >= seen.end)) continue;
+    const int64_t chunk = alone ? 0 : position / kKeyChunk - seen.begin / kKeyChunk;
     if (chunk < 0 || chunk % gridDim.y != blockIdx.y) continue;
     for (int i = static_cast<int>(threadIdx.x); i < 2 * quads; i += static_cast<int>(blockDim.x)) {
       const bool key = i < quads;

@@ -197,6 +197,7 @@ Fusion write_fusion(const Program& program, int32_t n) {
   if (a.op != "rope" || b == nullptr || b->op != "rope" || c == nullptr || c->op != "kv_write" || !feeds(*b, *c) ||
       b->attrs.at("head_dim") != c->attrs.at("head_dim") || program.values[c->inputs[2]].dtype == kU8)
     return {n, 0, nullptr};
+  if (feeds(a, *b) || feeds(a, *c, 1) || feeds(*b, *c, 1)) return {n, 0, nullptr};  // a kernel does not wait for itself
   if (write_attention_at(program, n + 2, true))
     return {n, 5, write_attention_linear<true>, write_attention_bytes<true>};
   return {n, 3, rope_write};

@@ -117,11 +117,15 @@ std::vector<float> random_turns(const Maker& m, int64_t half) {
   return out;
 }
 
+// What sets a case of what follows apart: rows of a sequence whose last key comes first; values that are the keys.
+enum Odd { kUsual, kBackwards, kKeysAsValues };
+
 // Sequence u has keys[u] tokens; the last lengths[u] of them enter the cache by rope, write and attention in a row, the
 // others before.
 Case turned_case(const Shape& s, const std::string& type, const Turn& turn, const std::vector<int64_t>& lengths,
-                 const std::vector<int64_t>& all_keys) {
-  std::string name = "written, " + type + ", " + shape_name(s) + ", " + std::to_string(turn.half) +
+                 const std::vector<int64_t>& all_keys, Odd odd = kUsual) {
+  const char* odds[] = {"", ", backwards", ", keys as values"};
+  std::string name = "written, " + type + ", " + shape_name(s) + odds[odd] + ", " + std::to_string(turn.half) +
                      (turn.interleaved ? " interleaved pairs, rows" : " pairs, rows");
   for (const int64_t n : lengths) name += " " + std::to_string(n);
   return {"attention", name, lengths, 1e-12, [=](Maker& m) {
@@ -144,7 +148,10 @@ Case turned_case(const Shape& s, const std::string& type, const Turn& turn, cons
                 const std::vector<float> x = m.random(part == 0 ? "k" : "v", i).normals(before[i] * kv);
                 rows[part].insert(rows[part].end(), x.begin(), x.end());
               }
-            const Places old(before, before), own(keys, m.counts());
+            const Places old(before, before);
+            Places own(keys, m.counts());
+            for (int64_t i = 0; odd == kBackwards && i < m.units(); i++)
+              std::reverse(own.positions.begin() + m.bounds()[i], own.positions.begin() + m.bounds()[i + 1]);
             const int64_t count = static_cast<int64_t>(old.positions.size());
             m.node("kv_write",
                    {m.floats("old_k", rows[0], {count, kv}), m.floats("old_v", rows[1], {count, kv}), k, v, table,
@@ -159,8 +166,8 @@ Case turned_case(const Shape& s, const std::string& type, const Turn& turn, cons
               new_k = m.node("rope", {new_k, angles}, {{{m.rows(), kv}}}, attrs, false)[0];
             }
             const int32_t positions = m.ints("kv_positions", own.positions);
-            m.node("kv_write", {new_k, m.normal_rows("v", kv), k, v, table, positions, m.ints("seq_ids", own.seqs)}, {},
-                   heads);
+            const int32_t new_v = odd == kKeysAsValues ? new_k : m.normal_rows("v", kv);
+            m.node("kv_write", {new_k, new_v, k, v, table, positions, m.ints("seq_ids", own.seqs)}, {}, heads);
             const int32_t y = m.node("attention", {q, k, v, m.ints("starts", m.starts()), table, positions},
                                      {{{m.rows(), width}}}, attention_attrs(s, "cache", true))[0];
             m.node("linear", {y, m.matrix("w", kF32, 40, width, 0.1), -1}, {{{m.rows(), 40}}}, {{"compute", "f32"}});
@@ -215,6 +222,8 @@ void add_attention_cases(std::vector<Case>& out) {
   // no fours; another cache.
   out.push_back(turned_case({36, 2, 80}, "bf16", {12, false}, {1, 2, 0, 1}, {300, 34, 20, 258}));
   out.push_back(turned_case({3, 3, 40, 50, 10.0}, "bf16", {20, true}, {1, 1, 0, 1}, {300, 34, 20, 258}));
+  for (const Odd odd : {kBackwards, kKeysAsValues})
+    out.push_back(turned_case({4, 2, 16}, "bf16", {8, false}, {3, 1, 0, 0}, {300, 34, 20, 40}, odd));
   out.push_back(turned_case({4, 2, 64}, "bf16", {30, false}, ones, keys));
   out.push_back(turned_case(usual, "f32", {64, true}, ones, keys));
   add_writes(out);
