@@ -205,9 +205,18 @@ static void run_tensor_few(const OpCall& call, const AttentionArgs& a, const Spl
           tensor_few_threads(kCols), call, a, s, round, gpu, write != nullptr ? *write : TurnedWrite{});
 }
 
+template <KvForm kForm, int kQ>
+static void run_plain_few(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const RoundTarget& round,
+                          const TurnedWrite* write, const Gpu& gpu) {
+  constexpr bool kWritten = kForm == KvForm::kF32 || kForm == KvForm::kBf16;  // by single columns
+  run_few(
+      write != nullptr && kWritten ? attention_few_kernel<kForm, kQ, kWritten> : attention_few_kernel<kForm, kQ, false>,
+      kAttentionThreads, call, a, s, round, gpu, write != nullptr ? *write : TurnedWrite{});
+}
+
 // `write`: with each row as a tile, where it is not null.
 template <KvForm kForm>
-static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, const TurnedWrite* write = nullptr) {
+static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, const TurnedWrite* write) {
   AttentionArgs a = args_of(call);
   SplitArgs s = split_of(call);
   if (a.rows == 0 || a.sequences == 0) return false;
@@ -224,9 +233,8 @@ static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, cons
     if (many && narrow) run_tensor_many<kTileHead / 2>(call, a, s, gpu);
     if (many && !narrow) run_tensor_many<kTileHead>(call, a, s, gpu);
   } else {
-    if (few)
-      run_few(few_queries(call) == 8 ? attention_few_kernel<kForm, 8> : attention_few_kernel<kForm, 4>,
-              kAttentionThreads, call, a, s, round, gpu);
+    if (few && few_queries(call) == 8) run_plain_few<kForm, 8>(call, a, s, round, write, gpu);
+    if (few && few_queries(call) != 8) run_plain_few<kForm, 4>(call, a, s, round, write, gpu);
     if (many) run_many<kForm>(a, s, gpu);
   }
   if (a.probs != nullptr && a.prob_cols > 0)
@@ -235,20 +243,24 @@ static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, cons
   return round.wanted();
 }
 
-bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {
+static bool run(const OpCall& call, const RoundTarget& round, const Gpu& gpu, const TurnedWrite* write) {
   switch (form_of(call)) {
     case KvForm::kF32:
-      return run_form<KvForm::kF32>(call, round, gpu);
+      return run_form<KvForm::kF32>(call, round, gpu, write);
     case KvForm::kBf16:
-      return run_form<KvForm::kBf16>(call, round, gpu);
+      return run_form<KvForm::kBf16>(call, round, gpu, write);
     case KvForm::kTiles:
-      return run_form<KvForm::kTiles>(call, round, gpu);
+      return run_form<KvForm::kTiles>(call, round, gpu, write);
     case KvForm::kQ8:
-      return run_form<KvForm::kQ8>(call, round, gpu);
+      return run_form<KvForm::kQ8>(call, round, gpu, nullptr);
     case KvForm::kRows:
       break;
   }
-  return run_form<KvForm::kRows>(call, round, gpu);
+  return run_form<KvForm::kRows>(call, round, gpu, nullptr);
+}
+
+bool attention_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {
+  return run(call, round, gpu, nullptr);
 }
 
 // Without nodes of rope q and k pass.
@@ -263,14 +275,14 @@ static TurnedWrite turned_write(const OpCall* q, const OpCall* k, const OpCall& 
 
 bool turned_attention(const OpCall* q, const OpCall* k, const OpCall& write, const OpCall& call,
                       const RoundTarget& round, const Gpu& gpu) {
-  const SplitArgs s = split_of(call);
-  if (form_of(call) != KvForm::kTiles || !s.each || wants_probs(call)) return false;
+  const KvForm form = form_of(call);
+  if (form == KvForm::kRows || form == KvForm::kQ8 || !split_of(call).each || wants_probs(call)) return false;
   const TurnedWrite turned = turned_write(q, k, write, call);
-  if (turned.q.half % 4 != 0 || turned.k.half % 4 != 0) return false;
+  if (form == KvForm::kTiles && turned.q.half % 4 != 0) return false;
   const AttentionAttrs& attrs = attrs_of(call);
   if (round.wanted() && (attrs.head_dim % kHalfGroup != 0 || attrs.heads * attrs.head_dim % (2 * kHalfGroup) != 0))
     return false;
-  run_form<KvForm::kTiles>(call, round, gpu, &turned);
+  run(call, round, gpu, &turned);
   return true;
 }
 

@@ -1,6 +1,6 @@
 // Attention of few queries: blocks share out the chunks of a tile of queries.
 #pragma once
-#include "cuda/attention_split.cuh"
+#include "cuda/attention_turned.cuh"
 
 namespace verdant::cuda {
 
@@ -15,14 +15,18 @@ struct FewShared {
   float top[kChunkPages * kQ], total[kChunkPages * kQ];  // (page, query)
 };
 
-// Columns from .. from + 127 of the queries, zero where there is none.
+// Columns from .. from + 127 of the queries, zero where there is none. `turn`: what makes them of q; or null.
 template <int kQ>
-static __device__ __forceinline__ void load_queries(const AttentionArgs& a, FewShared<kQ>& m, int count, int from) {
+static __device__ __forceinline__ void load_queries(const AttentionArgs& a, const RopeTurn* turn, FewShared<kQ>& m,
+                                                    int count, int from) {
   for (int i = threadIdx.x; i < kQueryCols * kQ; i += kAttentionThreads) {
     const int n = i / kQueryCols, d = i % kQueryCols;
     const Query& q = m.queries[n];
-    m.q[d * kQ + n] =
-        n < count && from + d < a.head_dim ? a.q[(q.row * a.heads + q.head) * a.head_dim + from + d] : 0.0f;
+    float x = 0.0f;
+    if (n < count && from + d < a.head_dim)
+      x = turn != nullptr ? turned_column(*turn, q.row, q.head, from + d)
+                          : a.q[(q.row * a.heads + q.head) * a.head_dim + from + d];
+    m.q[d * kQ + n] = x;
   }
 }
 
@@ -92,15 +96,15 @@ static __device__ __forceinline__ void page_values(const KvPage<kForm>& page, Fe
 // Scores of the chunk become weights in m.p; m.top and m.total get each page's maximum and sum. Warps are pages, lanes
 // are keys; `any`: a query sees some key of the page. Reached by all threads.
 template <KvForm kForm, int kQ>
-static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, const KvPage<kForm>& page, bool any,
-                                                     int64_t seq, int64_t key, int count, bool first,
-                                                     FewShared<kQ>& m) {
+static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, const RopeTurn* turn,
+                                                     const KvPage<kForm>& page, bool any, int64_t seq, int64_t key,
+                                                     int count, bool first, FewShared<kQ>& m) {
   const int lane = warp_lane(), warp = warp_index();
   float s[kQ] = {};
   for (int from = 0; from < a.head_dim; from += kQueryCols) {
     if (first || a.head_dim > kQueryCols) {
       __syncthreads();
-      load_queries(a, m, count, from);
+      load_queries(a, turn, m, count, from);
       __syncthreads();
     }
     for (int d = 0; any && d < kQueryCols && from + d < a.head_dim; d += kWarp) {
@@ -127,28 +131,33 @@ static __device__ __forceinline__ void chunk_weights(const AttentionArgs& a, con
   __syncwarp();
 }
 
-// One block: up to kQ queries of a tile, every gridDim.y-th chunk of their keys.
-template <KvForm kForm, int kQ>
+// One block: up to kQ queries of a tile, every gridDim.y-th chunk of their keys. kTurned: as tensor_few_kernel.
+template <KvForm kForm, int kQ, bool kTurned>
 static __global__ void __launch_bounds__(kAttentionThreads)
-    attention_few_kernel(AttentionArgs a, SplitArgs split, RoundTarget round) {
+    attention_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split,
+                         const __grid_constant__ RoundTarget round, const __grid_constant__ TurnedWrite write) {
   wait_for_predecessors();
   __shared__ FewShared<kQ> m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;
   const int64_t part = rest % split.parts, number = rest / split.parts;
   const RowTile tile = few_tile(a, split, number);
   const int64_t queries = (tile.end - tile.begin) * a.group - part * kQ;
-  if (queries <= 0) return;
+  if (queries <= 0) {
+    if (kTurned && tile.begin >= tile.end) write_turned(a, write, tile, number, kv_head, {});
+    return;
+  }
   const int count = queries < kQ ? static_cast<int>(queries) : kQ;
   if (static_cast<int>(threadIdx.x) < count)
     m.queries[threadIdx.x] = tile_query(a, tile, kv_head, part * kQ + threadIdx.x);
   __syncthreads();
   const KeyRange seen = seen_keys(m.queries, count);
+  if constexpr (kTurned) write_turned(a, write, tile, number, kv_head, seen);
   bool first = true;
   for (int64_t chunk = seen.begin / kKeyChunk + blockIdx.y; chunk * kKeyChunk < seen.end; chunk += gridDim.y) {
     const int64_t begin = chunk * kKeyChunk + warp_index() * kPage;
     const bool any = begin < seen.end && begin + kPage > seen.begin;
     const KvPage<kForm> page(a, tile.seq, kv_head, any ? begin / kPage : seen.begin / kPage, seen.end);
-    chunk_weights(a, page, any, tile.seq, begin + warp_lane(), count, first, m);
+    chunk_weights(a, kTurned ? &write.q : nullptr, page, any, tile.seq, begin + warp_lane(), count, first, m);
     first = false;
     const auto slot = [&](int n) { return result_index(a, split, tile.seq, chunk, m.queries[n]); };
     for (int from = 0; from < a.head_dim; from += kValueCols) {

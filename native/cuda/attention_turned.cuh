@@ -6,14 +6,25 @@
 
 namespace verdant::cuda {
 
-// Turns of q and k (half = 0: they pass), v, and where k and v go. Columns are taken by four.
+// Turns of q and k (half = 0: they pass), v, and where k and v go.
 struct TurnedWrite {
   RopeTurn q, k;
   const float* v;
   KvPlaces to;
 };
 
-// Columns d .. d + 3 of a head, turned.
+// Column d of a head, turned.
+static __device__ __forceinline__ float turned_column(const RopeTurn& turn, int64_t row, int64_t head, int d) {
+  const float* from = turn.x + row * turn.cols + head * turn.head_dim;
+  const int half = static_cast<int>(turn.half);
+  if (d >= 2 * half) return from[d];
+  const bool second = turn.interleaved ? d % 2 != 0 : d >= half;
+  const int pair = turn.interleaved ? d / 2 : second ? d - half : d, apart = turn.interleaved ? 1 : half;
+  const float cosine = turn.table[row * 2 * half + pair], sine = turn.table[row * 2 * half + half + pair];
+  return second ? from[d] * cosine + from[d - apart] * sine : from[d] * cosine - from[d + apart] * sine;
+}
+
+// Columns d .. d + 3 of a head, turned: where half and head_dim are multiples of four.
 static __device__ __forceinline__ float4 turned_quad(const RopeTurn& turn, int64_t row, int64_t head, int d) {
   const float* from = turn.x + row * turn.cols + head * turn.head_dim;
   const float4 x = *reinterpret_cast<const float4*>(from + d);
@@ -41,7 +52,6 @@ static __device__ __forceinline__ float4 turned_quad(const RopeTurn& turn, int64
 // same. No other sequence reads a block of the cache that this one writes. All threads come here.
 static __device__ __forceinline__ void write_turned(const AttentionArgs& a, const TurnedWrite& w, const RowTile& tile,
                                                     int64_t row, int64_t kv_head, const KeyRange& seen) {
-  const int quads = a.head_dim / 4;
   const bool alone = tile.begin >= tile.end;
   const int64_t end = alone ? row + 1 : a.starts[tile.seq + 1];
   for (int64_t r = alone ? row : a.starts[tile.seq]; r < end; r++) {
@@ -50,14 +60,12 @@ static __device__ __forceinline__ void write_turned(const AttentionArgs& a, cons
     if (at.block < 0 || (!alone && position >= seen.end)) continue;
     const int64_t chunk = alone ? 0 : position / kKeyChunk - seen.begin / kKeyChunk;
     if (chunk < 0 || chunk % gridDim.y != blockIdx.y) continue;
-    for (int i = static_cast<int>(threadIdx.x); i < 2 * quads; i += static_cast<int>(blockDim.x)) {
-      const bool key = i < quads;
-      const int d = 4 * (key ? i : i - quads);
-      const float4 x = key ? turned_quad(w.k, r, kv_head, d)
-                           : *reinterpret_cast<const float4*>(w.v + (r * w.to.kv_heads + kv_head) * a.head_dim + d);
-      const float of[4] = {x.x, x.y, x.z, x.w};
-#pragma unroll
-      for (int n = 0; n < 4; n++) key ? w.to.key(at, kv_head, d + n, of[n]) : w.to.value(at, kv_head, d + n, of[n]);
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * a.head_dim; i += static_cast<int>(blockDim.x)) {
+      const int d = i % a.head_dim;
+      if (i < a.head_dim)
+        w.to.key(at, kv_head, d, turned_column(w.k, r, kv_head, d));
+      else
+        w.to.value(at, kv_head, d, w.v[(r * w.to.kv_heads + kv_head) * a.head_dim + d]);
     }
   }
   __syncthreads();
