@@ -61,22 +61,25 @@ void add_linears(std::vector<Case>& out) {
   }
   for (const Sizes s : {Sizes{3, 65, 67}, {66, 65, 67}, {200, 65, 1}})  // rows that end within a load
     for (const DType type : {kF16, kBF16}) out.push_back(linear_case(type, s, type == kF16 ? "f32" : "bf16", true));
-  out.push_back({"linear", "three matrices, types under each other", ones(11), 1e-5,
-                 [](Maker& m) {
-                   const auto stack = std::make_shared<WeightExpr>();
-                   stack->kind = WeightExpr::Kind::concat_rows;
-                   stack->dtype = kQ4_K;
-                   stack->rows = 100;
-                   stack->cols = 512;
-                   for (const DType type : {kQ4_K, kQ6_K, kBF16, kQ8_0})
-                     stack->of.push_back(random_weight(dtype_name(type), type, 25, 512));
-                   const int32_t x = m.normal_rows("x", 512);
-                   m.node("linear",
-                          {x, m.weight("w", stack, {100, 512}), m.vector("b", 100), m.matrix("w1", kBF16, 37, 512), -1,
-                           m.matrix("w2", kQ4_K, 64, 512), m.vector("b2", 64)},
-                          {{{m.rows(), 100}}, {{m.rows(), 37}}, {{m.rows(), 64}}}, {{"compute", m.compute()}});
-                 },
-                 "bf16"});
+  // The second one: tiles enough that a GPU of some 130 multiprocessors takes Hopper's kernels of all types.
+  for (const Sizes s : {Sizes{11, 37, 512}, {65, 8500, 512}})
+    out.push_back({"linear", "three matrices, types under each other, " + std::to_string(s.rows) + " rows", ones(s.rows),
+                   1e-5,
+                   [=](Maker& m) {
+                     const auto stack = std::make_shared<WeightExpr>();
+                     stack->kind = WeightExpr::Kind::concat_rows;
+                     stack->dtype = kQ4_K;
+                     stack->rows = 125;
+                     stack->cols = s.k;
+                     for (const DType type : {kQ4_K, kQ6_K, kBF16, kQ8_0, kQ4_1})
+                       stack->of.push_back(random_weight(dtype_name(type), type, 25, s.k));
+                     const int32_t x = m.normal_rows("x", s.k);
+                     m.node("linear",
+                            {x, m.weight("w", stack, {125, s.k}), m.vector("b", 125), m.matrix("w1", kBF16, 37, s.k),
+                             -1, m.matrix("w2", kQ4_K, s.n, s.k), m.vector("b2", s.n)},
+                            {{{m.rows(), 125}}, {{m.rows(), 37}}, {{m.rows(), s.n}}}, {{"compute", m.compute()}});
+                   },
+                   "bf16"});
 }
 
 void add_embeds(std::vector<Case>& out) {
