@@ -94,17 +94,24 @@ static __device__ __forceinline__ void merge_columns(const AttentionArgs& a, con
   a.stats[2 * row + 1] = s.l;
 }
 
+// The next of numbers 0 .. count - 1, over and over. What the block wrote before is seen by those that take later
+// numbers; it sees what was written before earlier ones.
+static __device__ __forceinline__ unsigned take_ticket(unsigned* ticket, unsigned count) {
+#if defined(VERDANT_EMULATED)
+  return atomicInc(ticket, count - 1);
+#else
+  unsigned taken;
+  asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(taken) : "l"(ticket), "r"(count - 1) : "memory");
+  return taken;
+#endif
+}
+
 // Whether this block is the last of the gridDim.y with its blockIdx.x to come here: it sees what the others wrote.
 static __device__ __forceinline__ bool last_of_splits(unsigned* tickets) {
   __shared__ bool last;
   __syncthreads();
   if (threadIdx.x == 0) {
-    last = true;
-    if (gridDim.y > 1) {
-      __threadfence();
-      last = atomicInc(tickets + blockIdx.x, gridDim.y - 1) == gridDim.y - 1;
-      __threadfence();
-    }
+    last = gridDim.y == 1 || take_ticket(tickets + blockIdx.x, gridDim.y) == gridDim.y - 1;
   }
   __syncthreads();
   return last;

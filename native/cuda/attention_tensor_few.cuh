@@ -82,7 +82,7 @@ struct BlockValues {
 #pragma unroll
     for (int page = 0; page < kBlockPages; page++) {
       const int64_t page_key = first_key + page * kPage;
-      const bool here = column < a.head_dim && some_in(seen, page_key, kPage), whole = all_in(seen, page_key, kPage);
+      const bool here = column < a.head_dim && some_in(seen, page_key, kPage);
       const uint8_t* from = nullptr;
       if (here) from = TensorPage(a, seq, kv_head, page_key / kPage).values;
 #pragma unroll
@@ -90,9 +90,22 @@ struct BlockValues {
         const int key = i / 2 * 16 + four, d = column + dealt(warp_lane() / 4, i % 2);
         uint2 w = make_uint2(0, 0);
         if (here && d < a.head_dim) w = *reinterpret_cast<const uint2*>(from + 2 * (d * kPage + key));
-        if (!whole)
-          w = make_uint2(pair_in_range(w.x, page_key + key, seen), pair_in_range(w.y, page_key + key + 2, seen));
         v[2 * page + i / 2][i % 2] = w;
+      }
+    }
+  }
+
+  // Zeros for keys that are not seen: once all have come.
+  __device__ __forceinline__ void clear_unseen(int64_t first_key, const KeyRange& seen) {
+#pragma unroll
+    for (int page = 0; page < kBlockPages; page++) {
+      const int64_t page_key = first_key + page * kPage;
+      if (all_in(seen, page_key, kPage)) continue;
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int64_t key = page_key + i / 2 * 16 + warp_lane() % 4 * 4;
+        uint2& w = v[2 * page + i / 2][i % 2];
+        w = make_uint2(pair_in_range(w.x, key, seen), pair_in_range(w.y, key + 2, seen));
       }
     }
   }
@@ -109,6 +122,7 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
   for (int b = 0; b < kChunkBlocks; b++) {
     const int64_t next = first_key + (b + 1) * kBlockKeys;
     if (b + 1 < kChunkBlocks) values[(b + 1) % 2].load(a, seq, kv_head, next, column, seen);
+    values[b % 2].clear_unseen(first_key + b * kBlockKeys, seen);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const float f = r.factor[b][i / 2];

@@ -63,8 +63,8 @@ void add_linears(std::vector<Case>& out) {
     for (const DType type : {kF16, kBF16}) out.push_back(linear_case(type, s, type == kF16 ? "f32" : "bf16", true));
   // The second one: tiles enough that a GPU of some 130 multiprocessors takes Hopper's kernels of all types.
   for (const Sizes s : {Sizes{11, 37, 512}, {65, 8500, 512}})
-    out.push_back({"linear", "three matrices, types under each other, " + std::to_string(s.rows) + " rows", ones(s.rows),
-                   1e-5,
+    out.push_back({"linear", "three matrices, types under each other, " + std::to_string(s.rows) + " rows",
+                   ones(s.rows), 1e-5,
                    [=](Maker& m) {
                      const auto stack = std::make_shared<WeightExpr>();
                      stack->kind = WeightExpr::Kind::concat_rows;

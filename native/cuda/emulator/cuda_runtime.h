@@ -175,7 +175,6 @@ T exchange(unsigned mask, T value, unsigned from) {
 
 static inline void __syncthreads() { verdant::emulator::block_barrier(); }
 static inline void __syncwarp(unsigned mask = 0xffffffffu) { verdant::emulator::warp_barrier(mask); }
-static inline void __threadfence() {}
 static inline int __syncthreads_or(int predicate) {
   static int any;
   verdant::emulator::block_barrier();
