@@ -45,6 +45,7 @@ describe('a CUDA device', () => {
         same(await allLogits(host, all, 512), 'together');
         same(await allLogits(host, all, 512), 'together again, as a graph');
         same(await allLogits(host, all, 7), 'chunks of 7');
+        same(await allLogits(host, all.slice(0, 3), 1), 'one row each, which its own kernel writes and attends');
         const step = await host.program(['logits']);
         step.profile(true); // each node for itself
         same(await allLogits(host, all, 512), 'node by node');
