@@ -12,9 +12,9 @@ namespace verdant::cuda {
 bool linear_agrees();
 bool codes_agree();
 bool attention_agrees();
-// Whether the kernels of few and of many rows do, for weights that are multiplied in bf16, and Hopper's where they are
+// Whether the kernels of few and of many rows do, for a way to multiply weights of a type, and Hopper's where they are
 // used.
-bool linear_rows_agree(DType type);
+bool linear_rows_agree(DType type, Compute compute);
 
 class Numbers {
  public:

@@ -1,6 +1,6 @@
 #include "ops/conv1d.h"
 
-#include "cuda/linear_f32.cuh"
+#include "cuda/linear_f32_many.cuh"
 #include "cuda/rows.cuh"
 
 namespace verdant::cuda {
@@ -29,11 +29,31 @@ struct ConvSource {
   const ConvRow* rows;
   int64_t channels, group_rows;
   int32_t width;
+  struct Row {
+    const float* x;
+    ConvRow taps;
+    int64_t channels;
+    int32_t width;
+    bool wide;
+    __device__ __forceinline__ float column(int k) const {
+      const int64_t row = taps.base + k / width;
+      return row < taps.begin || row >= taps.end ? 0.0f : x[row * channels + k % width];
+    }
+    __device__ __forceinline__ float4 quad(int k, int cols) const {
+      if (!wide)
+        return make_float4(column(k), k + 1 < cols ? column(k + 1) : 0.0f, k + 2 < cols ? column(k + 2) : 0.0f,
+                           k + 3 < cols ? column(k + 3) : 0.0f);
+      const int64_t row = taps.base + k / width;
+      if (row < taps.begin || row >= taps.end) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      return *reinterpret_cast<const float4*>(x + row * channels + k % width);
+    }
+  };
+  __device__ __forceinline__ Row row(int64_t i, int64_t n) const {
+    return {x + n / group_rows * width, rows[i], channels, width,
+            channels % 4 == 0 && width % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0};
+  }
   __device__ __forceinline__ float operator()(int64_t i, int64_t k, int64_t n) const {
-    const ConvRow r = rows[i];
-    const int32_t tap = static_cast<int32_t>(k) / width, channel = static_cast<int32_t>(k) % width;
-    const int64_t row = r.base + tap;
-    return row < r.begin || row >= r.end ? 0.0f : x[row * channels + n / group_rows * width + channel];
+    return row(i, n).column(static_cast<int>(k));
   }
 };
 
@@ -60,7 +80,7 @@ static void conv1d_run(const OpCall& call, const Gpu& gpu) {
     SegmentList s{};
     s.segment[s.count++] =
         segment_args(m, weight.cols, static_cast<const float*>(call.in[2].data), static_cast<float*>(y.data), y.dim[1]);
-    with_weight_type(m.type, [&]<DType kType>() { launch_f32<kType, kConvX>(s, source, conv, gpu); });
+    with_weight_type(m.type, [&]<DType kType>() { launch_f32_rows<kType, kConvX>(s, source, conv, gpu); });
   }
 }
 

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "cuda/fuse.h"
 #include "cuda/linear_codes.cuh"
-#include "cuda/linear_f32.cuh"
+#include "cuda/linear_f32_many.cuh"
 #include "cuda/linear_few.cuh"
 #include "cuda/linear_hopper.cuh"
 #include "cuda/linear_many.cuh"
@@ -128,13 +128,25 @@ struct SourceRows {
   __device__ __forceinline__ float operator()(int64_t i, int64_t k, int64_t) const {
     return source.x[source_row(source, i) * source.stride + k];
   }
+  struct Row {
+    const float* x;
+    bool wide;
+    __device__ __forceinline__ float4 quad(int k, int cols) const {
+      if (wide) return *reinterpret_cast<const float4*>(x + k);
+      return make_float4(x[k], k + 1 < cols ? x[k + 1] : 0.0f, k + 2 < cols ? x[k + 2] : 0.0f,
+                         k + 3 < cols ? x[k + 3] : 0.0f);
+    }
+  };
+  __device__ __forceinline__ Row row(int64_t i, int64_t) const {
+    return {source.x + i * source.stride, source.stride % 4 == 0 && reinterpret_cast<uintptr_t>(source.x) % 16 == 0};
+  }
 };
 
 template <DType kType>
 static void segments_f32(const SegmentList& s, const RowSource& source, const Gpu& gpu) {
   if (source.tiles != nullptr) return launch_f32<kType, kExpertTileRows>(s, source, SourceRows{source}, gpu);
   if (source.rows <= 4) return launch_f32<kType, 4>(s, source, SourceRows{source}, gpu);
-  launch_f32<kType, 16>(s, source, SourceRows{source}, gpu);
+  launch_f32_rows<kType, 16>(s, source, SourceRows{source}, gpu);
 }
 
 template <DType kType, int kTiles>

@@ -1,4 +1,5 @@
 // Whether two ways to multiply give the same bits on the GPU at hand.
+#include <algorithm>
 #include <vector>
 
 #include "core/weight_types.h"
@@ -13,17 +14,18 @@ namespace {
 constexpr int64_t kRows = 200, kWeights = 330;
 
 // y (kRows, kWeights) = x w^T.
-std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, HopperKernels hopper, int32_t multiprocessors,
-                           const Stream& stream) {
+std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, Compute compute, HopperKernels hopper,
+                           int32_t multiprocessors, const Stream& stream) {
   OpCall call{};
-  call.compute = kComputeBF16;
+  call.compute = compute;
   const Gpu gpu{multiprocessors, 0, stream, hopper};
   RowSource source{};
   source.x = reinterpret_cast<const float*>(x.data());
   source.stride = w.cols;
   source.rows = kRows;
   const DeviceMatrix* weights[] = {&w};
-  const DeviceBuffer workspace(multiply_workspace(call, kRows, w.cols, weights, 1)), y(kRows * kWeights * 4);
+  const DeviceBuffer workspace(std::max<int64_t>(multiply_workspace(call, kRows, w.cols, weights, 1), 256)),
+      y(kRows * kWeights * 4);
   const Product p = {&w, nullptr, reinterpret_cast<float*>(y.data()), kWeights};
   forget(y, stream);
   multiply(call, gpu, source, &p, 1, workspace.data());
@@ -32,9 +34,9 @@ std::vector<float> product(const DeviceBuffer& x, const DeviceMatrix& w, HopperK
   return out;
 }
 
-// Whether the kernel of few rows, which a GPU of many multiprocessors takes, gives the bits of that of many rows, and
+// Whether the kernels of few rows, which a GPU of many multiprocessors takes, give the bits of those of many rows, and
 // those of `hopper` theirs.
-bool agrees(DType type, HopperKernels hopper) {
+bool agrees(DType type, Compute compute, HopperKernels hopper) {
   const Stream stream;
   Numbers numbers;
   const int64_t cols = weight_type(type).block == 256 ? 1280 : 1120;  // an odd number of groups in a slice, or of units
@@ -50,23 +52,26 @@ bool agrees(DType type, HopperKernels hopper) {
   const DeviceBuffer rows = uploaded(x, stream), weights = uploaded(arranged, stream);
   const MatrixSegment segment = {type, 0, kWeights, weights.data(), bytes};
   const DeviceMatrix matrix = {kWeights, cols, 1, &segment};
-  const std::vector<float> many = product(rows, matrix, {}, 1, stream);
-  if (!same_bits(product(rows, matrix, {}, 1000, stream), many)) return false;
+  const auto y = [&](HopperKernels kernels, int32_t multiprocessors) {
+    return product(rows, matrix, compute, kernels, multiprocessors, stream);
+  };
+  const std::vector<float> many = y({}, 1);
+  for (const int32_t multiprocessors : {40, 1000})
+    if (!same_bits(y({}, multiprocessors), many)) return false;
   // Many multiprocessors: blocks share out the columns of a tile; one: it takes one tile after the other.
-  return same_bits(product(rows, matrix, hopper, 1, stream), many) &&
-         same_bits(product(rows, matrix, hopper, 1000, stream), many);
+  return same_bits(y(hopper, 1), many) && same_bits(y(hopper, 1000), many);
 }
 
 }  // namespace
 
-bool linear_agrees() { return agrees(kBF16, {true, false, false}); }
+bool linear_agrees() { return agrees(kBF16, kComputeBF16, {true, false, false}); }
 
 bool codes_agree() {
   for (const DType type : {kQ8_0, kQ4_K, kQ6_K})
-    if (!agrees(type, {false, true, false})) return false;
+    if (!agrees(type, kComputeBF16, {false, true, false})) return false;
   return true;
 }
 
-bool linear_rows_agree(DType type) { return agrees(type, hopper_kernels()); }
+bool linear_rows_agree(DType type, Compute compute) { return agrees(type, compute, hopper_kernels()); }
 
 }  // namespace verdant::cuda

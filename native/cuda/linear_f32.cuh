@@ -57,7 +57,17 @@ static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList lis
     __syncwarp();
     const int64_t left = s.cols - j * kGroup;
     const int count = left < kGroup ? static_cast<int>(left) : kGroup;
-    for (int k = 0; k < count; k++) {
+    int k = 0;
+    for (; k + 4 <= count; k += 4) {
+      const float* w = tile + lane * kTileStride + k;
+      const float w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+#pragma unroll
+      for (int i = 0; i < kRows; i++) {
+        const float4 v = *reinterpret_cast<const float4*>(xs + i * kGroup + k);
+        sum[i] = fmaf(v.w, w3, fmaf(v.z, w2, fmaf(v.y, w1, fmaf(v.x, w0, sum[i]))));
+      }
+    }
+    for (; k < count; k++) {
       const float w = tile[lane * kTileStride + k];
 #pragma unroll
       for (int i = 0; i < kRows; i++) sum[i] = fmaf(xs[i * kGroup + k], w, sum[i]);

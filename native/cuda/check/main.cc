@@ -98,17 +98,21 @@ bool compare_hopper() {
 void compare_rows(Tally& tally, bool small) {
   for (int32_t t = 0; t < kDTypeCount; t++) {
     const auto type = static_cast<DType>(t);
-    if (type == kI32 || type == kU8 || cuda::linear_compute(kComputeAuto, type) != kComputeBF16) continue;
-    if (small && type != kBF16 && type != kQ4_1 && type != kQ4_K && type != kQ6_K) continue;
-    bool same = false;
-    on_device(cuda::cuda_device(), [&] {
-      cuda::check(cudaSetDevice(0));
-      same = cuda::linear_rows_agree(type);
-    });
-    tally.cases++;
-    if (same) continue;
-    tally.failures++;
-    std::printf("FAILED  linear, %s: bits of few and of many rows differ\n", dtype_name(type));
+    if (type == kI32 || type == kU8) continue;
+    if (small && type != kF32 && type != kBF16 && type != kQ4_1 && type != kQ4_K && type != kQ6_K) continue;
+    for (const Compute compute : {kComputeF32, kComputeBF16}) {
+      if (cuda::linear_compute(compute, type) != compute) continue;
+      bool same = false;
+      on_device(cuda::cuda_device(), [&] {
+        cuda::check(cudaSetDevice(0));
+        same = cuda::linear_rows_agree(type, compute);
+      });
+      tally.cases++;
+      if (same) continue;
+      tally.failures++;
+      std::printf("FAILED  linear, %s in %s: bits of few and of many rows differ\n", dtype_name(type),
+                  kComputeNames[compute]);
+    }
   }
 }
 

@@ -61,6 +61,9 @@ void add_linears(std::vector<Case>& out) {
   }
   for (const Sizes s : {Sizes{3, 65, 67}, {66, 65, 67}, {200, 65, 1}})  // rows that end within a load
     for (const DType type : {kF16, kBF16}) out.push_back(linear_case(type, s, type == kF16 ? "f32" : "bf16", true));
+  // By tiles of 64 and of 128 rows where a GPU has some 130 multiprocessors.
+  for (const Sizes s : {Sizes{130, 1700, 100}, {1300, 1700, 36}, {1300, 1701, 35}})
+    for (const DType type : {kF32, kF16}) out.push_back(linear_case(type, s, "f32", type == kF32));
   // The second one: tiles enough that a GPU of some 130 multiprocessors takes Hopper's kernels of all types.
   for (const Sizes s : {Sizes{11, 37, 512}, {65, 8500, 512}})
     out.push_back({"linear", "three matrices, types under each other, " + std::to_string(s.rows) + " rows",

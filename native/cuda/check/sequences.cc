@@ -73,7 +73,11 @@ void add_sequence_cases(std::vector<Case>& out) {
                         {kF16, 64, 64, 5, 2, 2, 16},
                         {kF32, 80, 96, 3, 1, 1, 1},
                         {kF32, 6, 6, 4, 1, 2, 6},
-                        {kBF16, 48, 40, 3, 2, 1, 1}})
+                        {kBF16, 48, 40, 3, 2, 1, 1},
+                        // By tiles of rows where a GPU has some 130 multiprocessors; groups that end within one.
+                        {kF32, 20, 1400, 3, 1, 1, 1},
+                        {kF32, 7, 1400, 5, 1, 2, 1},
+                        {kF32, 160, 800, 6, 1, 3, 16}})
     out.push_back(conv_case(c));
 }
 
