@@ -2,6 +2,7 @@
 #include "cuda/attention_hopper.cuh"
 #include "cuda/attention_many.cuh"
 #include "cuda/attention_probs.cuh"
+#include "cuda/attention_rows.cuh"
 #include "cuda/attention_tensor_few.cuh"
 #include "cuda/attention_tensor_many.cuh"
 #include "cuda/fuse.h"
@@ -19,7 +20,10 @@ static int64_t sequences_of(const OpCall& call) { return call.in[kAttStarts].dim
 static bool wants_probs(const OpCall& call) { return call.out_count > 1 && call.out[1].data != nullptr; }
 
 static KvForm form_of(const OpCall& call) {
-  if (!is_cached(call)) return KvForm::kRows;
+  if (!is_cached(call)) {
+    const bool tensor = call.compute == kComputeBF16 && kv_in_tiles(kBF16, attrs_of(call).head_dim);
+    return tensor ? KvForm::kTiles : KvForm::kRows;
+  }
   const DType type = call.in[kAttK].dtype;
   if (type != kBF16) return type == kU8 ? KvForm::kQ8 : KvForm::kF32;
   return kv_in_tiles(type, attrs_of(call).head_dim) ? KvForm::kTiles : KvForm::kBf16;
@@ -119,9 +123,40 @@ static int64_t stats_count(const OpCall& call) {
   return wants_probs(call) ? 2 * call.in[kAttQ].dim[0] * attrs_of(call).heads : 0;
 }
 
-// Sums of chunks, their states, stats.
+// Pages of rows that are laid in tiles; 0: none are.
+static int64_t laid_pages(const OpCall& call) {
+  if (is_cached(call) || form_of(call) != KvForm::kTiles) return 0;
+  return row_pages(call.in[kAttK].dim[0], sequences_of(call));
+}
+// Bytes of their keys, a multiple of 256, and of their values.
+static int64_t laid_bytes(const OpCall& call) {
+  const AttentionAttrs& attrs = attrs_of(call);
+  return (laid_pages(call) * attrs.kv_heads * attrs.head_dim * kPage * 2 + 255) / 256 * 256;
+}
+
+// Keys and values in tiles, sums of chunks, their states, stats.
 int64_t attention_workspace(const OpCall& call) {
-  return 4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
+  return 2 * laid_bytes(call) +
+         4 * (stats_count(call) + results_of(call, split_of(call)) * (attrs_of(call).head_dim + 2));
+}
+
+// Keys and values of rows go to the workspace, where `a` finds them from then on.
+static void lay_rows(const OpCall& call, AttentionArgs& a, const Gpu& gpu) {
+  auto* keys = reinterpret_cast<uint32_t*>(call.workspace);
+  auto* values = reinterpret_cast<uint32_t*>(call.workspace + laid_bytes(call));
+  const LaidRows rows = {attention_input<float>(call, kAttK),
+                         attention_input<float>(call, kAttV),
+                         a.key_starts,
+                         keys,
+                         values,
+                         a.sequences,
+                         a.kv_heads,
+                         a.head_dim};
+  launch(lay_rows_kernel, static_cast<unsigned>(laid_pages(call) * a.kv_heads), kLayThreads, 0, gpu, rows);
+  a.k = reinterpret_cast<const uint8_t*>(keys);
+  a.v = reinterpret_cast<const uint8_t*>(values);
+  a.key_head = a.value_head = a.head_dim * kPage * 2;
+  a.key_block = a.value_block = a.kv_heads * a.key_head;
 }
 
 // Results of chunks in rows that lie in y as they do in memory.
@@ -167,32 +202,31 @@ static void run_many(const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu)
          kManyThreads, sizeof(ManyShared), gpu, a, grid.size, grid.parts, s.rows);
 }
 
-// Whether attention_hopper.cuh has it: its copies count rows of the cache in 32 bits.
-static bool in_tiles(const OpCall& call, const AttentionArgs& a, int cols, const Gpu& gpu) {
-  const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
-  return gpu.hopper.attention && plain_scores(a) && a.head_dim == cols && k.dim[0] * k.dim[1] / cols <= INT32_MAX &&
-         v.dim[0] * v.dim[1] / kPage <= INT32_MAX;
+// Whether attention_hopper.cuh has it: its copies count rows of pages in 32 bits.
+static bool in_tiles(const AttentionArgs& a, int64_t blocks, int cols, const Gpu& gpu) {
+  return gpu.hopper.attention && plain_scores(a) && a.head_dim == cols &&
+         blocks * a.key_block / (2 * cols) <= INT32_MAX && blocks * a.value_block / kColumnBytes <= INT32_MAX;
 }
 
 template <int kCols>
-static void run_tile_kernel(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
-  const Tensor &k = call.in[kAttK], &v = call.in[kAttV];
+static void run_tile_kernel(const AttentionArgs& a, int64_t blocks, const SplitArgs& s, const Gpu& gpu) {
   const ManyGrid grid = many_grid(a, kTileQueries);
   TileAttention h = {};
   h.a = a;
   h.size = grid.size;
   h.parts = grid.parts;
   h.few = s.rows;
-  h.key_rows = k.dim[1] / kCols;
-  h.value_rows = v.dim[1] / kPage;
-  h.keys = tensor_map(a.k, k.dim[0] * h.key_rows, kCols, 2 * kCols, kPage);
-  h.values = tensor_map(a.v, v.dim[0] * h.value_rows, kPage, kColumnBytes, kCols, kColumnBytes);
+  h.key_rows = a.key_block / (2 * kCols);
+  h.value_rows = a.value_block / kColumnBytes;
+  h.keys = tensor_map(a.k, blocks * h.key_rows, kCols, 2 * kCols, kPage);
+  h.values = tensor_map(a.v, blocks * h.value_rows, kPage, kColumnBytes, kCols, kColumnBytes);
   launch(attention_tile_kernel<kCols>, grid.blocks, kTileThreads, sizeof(TileShared<kCols>), gpu, h);
 }
 
 template <int kCols>
 static void run_tensor_many(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
-  if (in_tiles(call, a, kCols, gpu)) return run_tile_kernel<kCols>(call, a, s, gpu);
+  const int64_t blocks = is_cached(call) ? call.in[kAttK].dim[0] : laid_pages(call);
+  if (in_tiles(a, blocks, kCols, gpu)) return run_tile_kernel<kCols>(a, blocks, s, gpu);
   const ManyGrid grid = many_grid(a, kTensorQueries);
   launch(tensor_many_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(TensorShared<kCols>), gpu, a, grid.size,
          grid.parts, s.rows);
@@ -221,7 +255,8 @@ static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, cons
   SplitArgs s = split_of(call);
   if (a.rows == 0 || a.sequences == 0) return false;
   const int64_t results = results_of(call, s);
-  s.sums = reinterpret_cast<float*>(call.workspace);
+  if (laid_pages(call) > 0) lay_rows(call, a, gpu);
+  s.sums = reinterpret_cast<float*>(call.workspace + 2 * laid_bytes(call));
   s.states = s.sums + results * a.head_dim;
   if (wants_probs(call)) a.stats = s.states + 2 * results;
   const bool few = few_possible(call, s), many = many_possible(call, s);

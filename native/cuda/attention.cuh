@@ -16,8 +16,7 @@ constexpr int kAttentionThreads = kChunkPages * kWarp;
 constexpr int kValueCols = 128;  // columns of values that are summed at once
 static_assert(kPage == kWarp && kKvScaleCols == kWarp);
 
-// Where keys and values lie.
-// kTiles: the bf16 pages of kv_cache.cuh.
+// Where keys and values lie. kTiles: in the bf16 pages of kv_cache.cuh, of a cache or in the workspace.
 enum class KvForm { kRows, kF32, kBf16, kTiles, kQ8 };
 
 struct AttentionArgs {
@@ -66,20 +65,30 @@ struct RowTile {
   int64_t end;
 };
 
-// Rows of sequence s are cut every `size` rows; its tiles are numbered from starts[s] / size + s on, so that
-// rows / size + sequences numbers are enough, a few of them unused.
-static __device__ __forceinline__ RowTile row_tile(const AttentionArgs& a, int64_t size, int64_t number) {
-  int64_t low = 0, high = a.sequences;
+// Rows of sequence s, which begin at starts[s], are cut every `size` rows; its tiles are numbered from
+// starts[s] / size + s on, so that rows / size + sequences numbers are enough, a few of them unused.
+static __device__ __forceinline__ RowTile row_tile(const int32_t* starts, int64_t sequences, int64_t size,
+                                                   int64_t number) {
+  int64_t low = 0, high = sequences;
   while (high - low > 1) {
     const int64_t middle = (low + high) / 2;
-    if (a.starts[middle] / size + middle <= number) {
+    if (starts[middle] / size + middle <= number) {
       low = middle;
     } else {
       high = middle;
     }
   }
-  const int64_t begin = a.starts[low] + (number - a.starts[low] / size - low) * size, last = a.starts[low + 1];
+  const int64_t begin = starts[low] + (number - starts[low] / size - low) * size, last = starts[low + 1];
   return {low, begin, begin + size < last ? begin + size : last};
+}
+static __device__ __forceinline__ RowTile row_tile(const AttentionArgs& a, int64_t size, int64_t number) {
+  return row_tile(a.starts, a.sequences, size, number);
+}
+
+// The block that holds a page of a sequence: the table's, or where rows were laid in tiles (attention_rows.cuh) the
+// page's number as row_tile counts.
+static __device__ __forceinline__ int64_t page_block(const AttentionArgs& a, int64_t seq, int64_t page) {
+  return a.table != nullptr ? a.table[seq * a.table_cols + page] : a.key_starts[seq] / kPage + seq + page;
 }
 
 // A query head of a row; it may see keys first .. end - 1 of its sequence.
@@ -220,7 +229,7 @@ struct KvPage {
       values = a.v + at;
       last = static_cast<int>(end - page * kPage < kPage ? end - page * kPage - 1 : kPage - 1);
     } else {
-      const int64_t block = a.table[seq * a.table_cols + page], head = a.layer_heads + kv_head;
+      const int64_t block = page_block(a, seq, page), head = a.layer_heads + kv_head;
       stride = 0;
       last = kPage - 1;
       keys = a.k + block * a.key_block + head * a.key_head;

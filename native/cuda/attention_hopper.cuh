@@ -17,7 +17,7 @@ struct TileAttention {
   AttentionArgs a;
   int64_t size, parts, few;  // as of tensor_many_kernel
   TensorMap keys, values;
-  int64_t key_rows, value_rows;  // of a block of the cache
+  int64_t key_rows, value_rows;  // of a block of pages
 };
 
 template <int kCols>
@@ -57,7 +57,7 @@ static __device__ __forceinline__ void bring_block(const TileAttention& h, int64
 #pragma unroll
   for (int i = 0; i < kBlockPages; i++) {
     const int64_t page = block * kBlockPages + i;
-    at[i] = some_in(seen, page * kPage, kPage) ? h.a.table[seq * h.a.table_cols + page] : -1;
+    at[i] = some_in(seen, page * kPage, kPage) ? page_block(h.a, seq, page) : -1;
     bytes += at[i] < 0 ? 0 : kBytes;
   }
   barrier_expect(b, bytes);

@@ -132,7 +132,7 @@ struct TensorPage {
   const uint8_t* keys;
   const uint8_t* values;
   __device__ __forceinline__ TensorPage(const AttentionArgs& a, int64_t seq, int64_t kv_head, int64_t page) {
-    const int64_t block = a.table[seq * a.table_cols + page], head = a.layer_heads + kv_head;
+    const int64_t block = page_block(a, seq, page), head = a.layer_heads + kv_head;
     keys = a.k + block * a.key_block + head * a.key_head;
     values = a.v + block * a.value_block + head * a.value_head;
   }

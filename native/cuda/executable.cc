@@ -11,6 +11,8 @@
 #include "cuda/hopper.h"
 #include "cuda/list.h"
 #include "cuda/loop.h"
+#include "ops/attention.h"
+#include "ops/linear.h"
 
 namespace verdant::cuda {
 namespace {
@@ -60,7 +62,9 @@ void CudaExecutable::resolve_nodes() {
     read_attrs(node, def, bound.attrs.data());
     bound.call.in_count = static_cast<int32_t>(node.inputs.size());
     bound.call.out_count = static_cast<int32_t>(node.outputs.size());
-    bound.call.compute = node.attrs.count("compute") != 0 ? resolve_compute(node, *bound.op) : kComputeF32;
+    bound.call.compute = node.attrs.count("compute") != 0 ? resolve_compute(node, *bound.op)
+                         : node.op == "attention"         ? values_compute(node.inputs[kAttV])
+                                                          : kComputeF32;
     for (int32_t i = 0; i < bound.call.in_count; i++)
       if (node.inputs[i] >= 0) bound.call.in[i].dtype = program_.values[node.inputs[i]].dtype;
     nodes_.push_back(std::move(bound));
@@ -87,6 +91,20 @@ Compute CudaExecutable::resolve_compute(const Node& node, const CudaOp& op) cons
                                          " weights has no kernel on a CUDA device");
   });
   return static_cast<Compute>(compute);
+}
+
+// Attention over rows multiplies as the linear does that makes its values, of which they may be a slice.
+Compute CudaExecutable::values_compute(int32_t value) const {
+  for (size_t n = nodes_.size(); n-- > 0;) {
+    const Node& node = program_.nodes[n];
+    if (std::find(node.outputs.begin(), node.outputs.end(), value) == node.outputs.end()) continue;
+    if (node.op == "slice") {
+      value = node.inputs[0];
+    } else {
+      return node.op == "linear" && compute_names(n) == kComputeNames[kComputeBF16] ? kComputeBF16 : kComputeF32;
+    }
+  }
+  return kComputeF32;
 }
 
 std::string CudaExecutable::compute_names(size_t n) const {

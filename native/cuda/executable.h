@@ -70,6 +70,7 @@ class CudaExecutable : public Executable {
 
   void resolve_nodes();
   Compute resolve_compute(const Node& node, const CudaOp& op) const;
+  Compute values_compute(int32_t value) const;
   template <class F>
   void each_segment(const Node& node, F f) const;
   std::string compute_names(size_t n) const;

@@ -6,11 +6,15 @@ import { devices } from '../../lib/runtime/devices.js';
 import { DeviceModel } from '../../lib/runtime/executable.js';
 import type { InputArray } from '../../lib/runtime/native.js';
 
-/** An input of an op under test: data of a step, a weight, or a state (made zeroed, shared by all nodes that name it). */
+/**
+ * An input of an op under test: data of a step, a weight, a state (made zeroed, shared by all nodes that name it), or
+ * the first output of a node before.
+ */
 export type OpInput =
   | { readonly dtype: DType; readonly shape: readonly number[]; readonly data: InputArray }
   | { readonly weight: WeightExpr; readonly shape: readonly number[] }
-  | { readonly state: string; readonly dtype: StateDType; readonly shape: readonly number[] };
+  | { readonly state: string; readonly dtype: StateDType; readonly shape: readonly number[] }
+  | { readonly node: number; readonly shape: readonly number[] };
 
 export interface OpCase {
   readonly op: string;
@@ -42,6 +46,7 @@ export function buildProgram(cases: readonly OpCase[]): { program: Program; inpu
   const nodes: ProgramNode[] = [];
   const outputs: { name: string; value: number }[] = [];
   const states = new Map<string, number>();
+  const made: number[][] = [];
   const add = (v: ProgramValue): number => values.push(v) - 1;
   for (const [c, test] of cases.entries()) {
     const info = opList.find((o) => o.name === test.op);
@@ -50,6 +55,7 @@ export function buildProgram(cases: readonly OpCase[]): { program: Program; inpu
     const ids = names.map((name) => {
       const given = test.inputs[name];
       if (given === undefined) return -1;
+      if ('node' in given) return made[given.node]![0]!;
       const base = { name: `${c}.${name}`, shape: given.shape };
       if ('weight' in given) return add({ ...base, kind: 'weight', dtype: 'f32', weight: given.weight });
       if ('state' in given) {
@@ -61,12 +67,13 @@ export function buildProgram(cases: readonly OpCase[]): { program: Program; inpu
       inputs[base.name] = given.data;
       return add({ ...base, kind: 'input', dtype: given.dtype });
     });
-    const made = (test.outputs ?? []).map((o, i) =>
+    const own = (test.outputs ?? []).map((o, i) =>
       add({ kind: 'temp', name: `${c}.out${i}`, dtype: o.dtype, shape: o.shape }),
     );
+    made.push(own);
     if (c === cases.length - 1)
-      for (const [i, value] of made.entries()) outputs.push({ name: info.outputs[i]!.replace('?', ''), value });
-    nodes.push({ op: test.op, name: `${test.op}${c}`, inputs: ids, outputs: made, attrs: test.attrs ?? {} });
+      for (const [i, value] of own.entries()) outputs.push({ name: info.outputs[i]!.replace('?', ''), value });
+    nodes.push({ op: test.op, name: `${test.op}${c}`, inputs: ids, outputs: own, attrs: test.attrs ?? {} });
   }
   return { program: { name: 'test', dims: [], values, nodes, outputs }, inputs };
 }

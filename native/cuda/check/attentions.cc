@@ -33,14 +33,22 @@ std::map<std::string, Attr> attention_attrs(const Shape& s, const std::string& s
 
 enum Extra { kPlain, kSlopes, kRelative, kProbs };
 
-Case rows_case(const Shape& s, bool causal, Extra extra) {
+// `compute`: of the linear that makes the values, and so of attention.
+Case rows_case(const Shape& s, bool causal, Extra extra, const std::string& compute = "f32",
+               std::vector<int64_t> lengths = {5, 1, 300, 33}) {
   const char* names[] = {"", ", slopes", ", relative", ", probs"};
-  // Maps of weights are of one sequence.
-  const std::vector<int64_t> lengths = extra == kProbs ? std::vector<int64_t>{70} : std::vector<int64_t>{5, 1, 300, 33};
-  return {"attention", "rows, " + shape_name(s) + (causal ? ", causal" : "") + names[extra], lengths, 1e-12,
+  if (extra == kProbs) lengths = {70};  // maps of weights are of one sequence
+  std::string name = "rows, " + compute + ", " + shape_name(s) + (causal ? ", causal" : "") + names[extra] + ",";
+  for (const int64_t n : lengths) name += " " + std::to_string(n);
+  return {"attention",
+          name,
+          lengths,
+          compute == "f32" ? 1e-11 : 5e-5,
           [=](Maker& m) {
-            const int64_t width = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
-            std::vector<int32_t> in = {m.normal_rows("q", width), m.normal_rows("k", kv), m.normal_rows("v", kv),
+            const int64_t width = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim, cols = 64;
+            const int32_t v = m.node("linear", {m.normal_rows("x", cols), m.matrix("w", kBF16, kv, cols, 0.1), -1},
+                                     {{{m.rows(), kv}}}, {{"compute", m.compute()}}, false)[0];
+            std::vector<int32_t> in = {m.normal_rows("q", width), m.normal_rows("k", kv), v,
                                        m.ints("starts", m.starts())};
             in.resize(11, -1);
             if (extra == kSlopes) in[9] = m.vector("slopes", s.heads, 0.1);
@@ -49,7 +57,8 @@ Case rows_case(const Shape& s, bool causal, Extra extra) {
             std::vector<OutShape> y = {{{m.rows(), width}}};
             if (extra == kProbs) y.push_back({{s.heads, m.rows(), m.rows()}});
             m.node("attention", in, y, attention_attrs(s, "rows", causal));
-          }};
+          },
+          compute};
 }
 
 // Sequence u has keys[u] tokens in the cache, of which the last lengths[u] are rows of q. `moved`: blocks are copied to
@@ -203,7 +212,13 @@ void add_attention_cases(std::vector<Case>& out) {
     for (const Shape& s : {small, grouped, wide, usual, Shape{3, 3, 40, 50, 10.0}})
       out.push_back(rows_case(s, causal, kPlain));
     for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra));
+    for (const Shape& s : {small, usual, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}})
+      out.push_back(rows_case(s, causal, kPlain, "bf16"));
+    for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra, "bf16"));
   }
+  // Short sequences alone; pages that end where rows do; none.
+  out.push_back(rows_case({4, 4, 64}, false, kPlain, "bf16", {3, 1, 8, 2}));
+  out.push_back(rows_case({4, 4, 64}, false, kPlain, "bf16", {32, 64, 0, 256, 1}));
   for (const char* type : {"f32", "bf16", "q8"}) {
     for (const Shape& s : {small, grouped, wide, usual, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}}) {
       out.push_back(cache_case(s, type, {1, 1, 1, 1}, {1, 33, 300, 515}, false));
