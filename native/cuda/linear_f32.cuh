@@ -8,22 +8,30 @@ namespace verdant::cuda {
 constexpr int kF32Rows = kWarp;          // of w, of a block of threads: a lane each
 constexpr int kTileStride = kGroup + 1;  // floats: lanes read a column of a tile without bank conflicts
 
-// 32 rows of group j of w as floats in shared memory, by one warp; zeros past the columns and rows.
+// Four columns of a row of single numbers, k a multiple of 4 below the columns: as they are stored, and as floats.
 template <DType kType>
-static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const BlockRows& b, int64_t j, float* tile) {
-  const int lane = warp_lane();
-  if constexpr (!has_scales(kType)) {
-    const int64_t column = j * kGroup + lane;
-    for (int r = 0; r < kF32Rows; r++) {
-      float w = 0.0f;
-      if (r < b.w_count && column < s.cols) {
-        w = plain_weight<kType>(weight_row(s, b.w_begin + r), column);
-      }
-      tile[r * kTileStride + lane] = w;
-    }
+using RawQuad = std::conditional_t<kType == kF32, float4, uint2>;
+template <DType kType>
+static __device__ __forceinline__ RawQuad<kType> raw_quad(const uint8_t* row, int k) {
+  return *reinterpret_cast<const RawQuad<kType>*>(row + (kType == kF32 ? 4 : 2) * k);
+}
+template <DType kType>
+static __device__ __forceinline__ float4 quad_value(const RawQuad<kType>& raw) {
+  if constexpr (kType == kF32) {
+    return raw;
   } else {
-    const int t = lane % 4;
-    for (int r = lane / 4; r < kF32Rows; r += 8) {
+    const auto half = [](uint32_t bits) { return kType == kF16 ? f16_value(bits) : bf16_value(bits); };
+    return make_float4(half(raw.x & 0xffff), half(raw.x >> 16), half(raw.y & 0xffff), half(raw.y >> 16));
+  }
+}
+
+// 32 rows of a group of w on their way to shared memory, by one warp: as floats, zeros past the columns and rows.
+template <DType kType>
+struct WeightTile {  // of blocks
+  __device__ __forceinline__ void load(const SegmentArgs&, const BlockRows&, int64_t) {}
+  __device__ __forceinline__ void store(const SegmentArgs& s, const BlockRows& b, int64_t j, float* tile) const {
+    const int t = warp_lane() % 4;
+    for (int r = warp_lane() / 4; r < kF32Rows; r += 8) {
       const int32_t from = b.w_begin + (r < b.w_count ? r : b.w_count - 1);
       float w[8];
       decode_lane<kType>(weight_row(s, from), s.units, static_cast<int>(j), t, w);
@@ -31,7 +39,31 @@ static __device__ __forceinline__ void load_tile(const SegmentArgs& s, const Blo
       for (int i = 0; i < 8; i++) tile[r * kTileStride + lane_column(t, i)] = w[i];
     }
   }
-}
+};
+template <DType kType>
+  requires(!has_scales(kType))
+struct WeightTile<kType> {  // of single numbers
+  static constexpr int kLoads = kF32Rows / 4;
+  RawQuad<kType> w[kLoads];
+
+  __device__ __forceinline__ void load(const SegmentArgs& s, const BlockRows& b, int64_t j) {
+    const int column = static_cast<int>(j) * kGroup + warp_lane() % 8 * 4;
+#pragma unroll
+    for (int i = 0; i < kLoads; i++) {
+      const int r = 4 * i + warp_lane() / 8;
+      w[i] = {};
+      if (r < b.w_count && column < s.cols) w[i] = raw_quad<kType>(weight_row(s, b.w_begin + r), column);
+    }
+  }
+  __device__ __forceinline__ void store(const SegmentArgs&, const BlockRows&, int64_t, float* tile) const {
+#pragma unroll
+    for (int i = 0; i < kLoads; i++) {
+      float* to = tile + (4 * i + warp_lane() / 8) * kTileStride + warp_lane() % 8 * 4;
+      const float4 x = quad_value<kType>(w[i]);
+      to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+    }
+  }
+};
 
 // kRows rows of x with 32 rows of w. Warps are slices, lanes are rows of w. X: x(i, k, n) for row i of the source, k
 // below the columns, n a row of w of the same group.
@@ -49,8 +81,11 @@ static __global__ void linear_f32_kernel(const __grid_constant__ SegmentList lis
   const int64_t groups = (s.cols + kGroup - 1) / kGroup, per = slice_units(s.cols, kGroup);
   const int64_t end = (warp + 1) * per < groups ? (warp + 1) * per : groups;
   float sum[kRows] = {};
+  WeightTile<kType> weights;
+  if (warp * per < end) weights.load(s, b, warp * per);
   for (int64_t j = warp * per; j < end; j++) {
-    load_tile<kType>(s, b, j, tile);
+    weights.store(s, b, j, tile);
+    if (j + 1 < end) weights.load(s, b, j + 1);
     for (int i = 0; i < kRows; i++)
       xs[i * kGroup + lane] =
           i < b.count && j * kGroup + lane < s.cols ? x(b.first + i, j * kGroup + lane, s.row_begin + b.w_begin) : 0.0f;

@@ -25,32 +25,22 @@ struct F32Tile {
   }
 };
 
-// Four columns of a row of w, k a multiple of 4.
-template <DType kType>
-static __device__ __forceinline__ float4 weight_quad(const uint8_t* row, int k) {
-  if constexpr (kType == kF32) return *reinterpret_cast<const float4*>(row + 4 * k);
-  const uint2 raw = *reinterpret_cast<const uint2*>(row + 2 * k);
-  const auto half = [](uint32_t pair, int i) {
-    const uint32_t bits = pair >> 16 * i & 0xffff;
-    return kType == kF16 ? f16_value(bits) : bf16_value(bits);
-  };
-  return make_float4(half(raw.x, 0), half(raw.x, 1), half(raw.y, 0), half(raw.y, 1));
-}
-
 // A group of columns on its way to shared memory: a lane has every other four columns of its rows.
-template <int kWarps>
+template <DType kType, int kWarps>
 struct F32Group {
   static constexpr int kLoads = kGroup / 8;
-  float4 x[kLoads], w[kLoads];
+  float4 x[kLoads];
+  RawQuad<kType> w[kLoads];
 
-  template <DType kType, class Row>
+  template <class Row>
   __device__ __forceinline__ void load(const Row& x_row, const uint8_t* w_row, int first, int cols) {
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
       const int k = first + 8 * i + warp_lane() / 16 * 4;
       const float4 zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
       x[i] = k < cols ? x_row.quad(k, cols) : zeros;
-      w[i] = k < cols ? weight_quad<kType>(w_row, k) : zeros;
+      w[i] = {};
+      if (k < cols) w[i] = raw_quad<kType>(w_row, k);
     }
   }
   __device__ __forceinline__ void store(typename F32Tile<kWarps>::Stage& stage, int own) const {
@@ -59,8 +49,8 @@ struct F32Group {
       const int k = 8 * i + warp_lane() / 16 * 4;
       stage.x[k][own] = x[i].x, stage.x[k + 1][own] = x[i].y, stage.x[k + 2][own] = x[i].z;
       stage.x[k + 3][own] = x[i].w;
-      stage.w[k][own] = w[i].x, stage.w[k + 1][own] = w[i].y, stage.w[k + 2][own] = w[i].z;
-      stage.w[k + 3][own] = w[i].w;
+      const float4 v = quad_value<kType>(w[i]);
+      stage.w[k][own] = v.x, stage.w[k + 1][own] = v.y, stage.w[k + 2][own] = v.z, stage.w[k + 3][own] = v.w;
     }
   }
 };
@@ -131,14 +121,14 @@ static __global__ void __launch_bounds__(F32Tile<kWarps>::kThreads, kWarps == 4 
   const auto x_row = x.row(b.first + (own < b.count ? own : b.count - 1), s.row_begin + b.w_begin);
   const uint8_t* const w_row = weight_row(s, b.w_begin + (own < b.w_count ? own : b.w_count - 1));
   const int groups = (cols + kGroup - 1) / kGroup, per = static_cast<int>(slice_units(cols, kGroup));
-  F32Group<kWarps> next;
-  next.template load<kType>(x_row, w_row, 0, cols);
+  F32Group<kType, kWarps> next;
+  next.load(x_row, w_row, 0, cols);
   next.store(stages[0], own);
   __syncthreads();
   typename Tile::Sums sum = {}, total = {};
   for (int j = 0; j < groups; j++) {
     const typename Tile::Stage& stage = stages[j % 2];
-    if (j + 1 < groups) next.template load<kType>(x_row, w_row, (j + 1) * kGroup, cols);
+    if (j + 1 < groups) next.load(x_row, w_row, (j + 1) * kGroup, cols);
     if (cols - j * kGroup >= kGroup) {
 #pragma unroll 8
       for (int k = 0; k < kGroup; k++) multiply_column<kWarps>(stage, k, sum);
