@@ -4,7 +4,7 @@
 #include "cuda/attention_probs.cuh"
 #include "cuda/attention_rows.cuh"
 #include "cuda/attention_tensor_few.cuh"
-#include "cuda/attention_tensor_many.cuh"
+#include "cuda/attention_tensor_wide.cuh"
 #include "cuda/fuse.h"
 
 namespace verdant::cuda {
@@ -225,11 +225,16 @@ static void run_tile_kernel(const AttentionArgs& a, int64_t blocks, const SplitA
 
 template <int kCols>
 static void run_tensor_many(const OpCall& call, const AttentionArgs& a, const SplitArgs& s, const Gpu& gpu) {
-  const int64_t blocks = is_cached(call) ? call.in[kAttK].dim[0] : laid_pages(call);
-  if (in_tiles(a, blocks, kCols, gpu)) return run_tile_kernel<kCols>(a, blocks, s, gpu);
   const ManyGrid grid = many_grid(a, kTensorQueries);
-  launch(tensor_many_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(TensorShared<kCols>), gpu, a, grid.size,
-         grid.parts, s.rows);
+  if constexpr (kCols > 128) {
+    launch(tensor_wide_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(WideShared<kCols>), gpu, a, grid.size,
+           grid.parts, s.rows);
+  } else {
+    const int64_t blocks = is_cached(call) ? call.in[kAttK].dim[0] : laid_pages(call);
+    if (in_tiles(a, blocks, kCols, gpu)) return run_tile_kernel<kCols>(a, blocks, s, gpu);
+    launch(tensor_many_kernel<kCols>, grid.blocks, kTensorThreads, sizeof(TensorShared<kCols>), gpu, a, grid.size,
+           grid.parts, s.rows);
+  }
 }
 
 template <int kCols>
@@ -262,11 +267,17 @@ static bool run_form(const OpCall& call, RoundTarget round, const Gpu& gpu, cons
   const bool few = few_possible(call, s), many = many_possible(call, s);
   if (many || a.head_dim % kHalfGroup != 0 || a.heads * a.head_dim % (2 * kHalfGroup) != 0) round = {};
   if constexpr (kForm == KvForm::kTiles) {
-    const bool narrow = a.head_dim <= kTileHead / 2;
-    if (few && narrow) run_tensor_few<kTileHead / 2>(call, a, s, round, write, gpu);
-    if (few && !narrow) run_tensor_few<kTileHead>(call, a, s, round, write, gpu);
-    if (many && narrow) run_tensor_many<kTileHead / 2>(call, a, s, gpu);
-    if (many && !narrow) run_tensor_many<kTileHead>(call, a, s, gpu);
+    const auto run = [&]<int kCols>() {
+      if (few) run_tensor_few<kCols>(call, a, s, round, write, gpu);
+      if (many) run_tensor_many<kCols>(call, a, s, gpu);
+    };
+    if (a.head_dim <= 64) {
+      run.template operator()<64>();
+    } else if (a.head_dim <= 128) {
+      run.template operator()<128>();
+    } else {
+      run.template operator()<kTileHead>();
+    }
   } else {
     if (few && few_queries(call) == 8) run_plain_few<kForm, 8>(call, a, s, round, write, gpu);
     if (few && few_queries(call) != 8) run_plain_few<kForm, 4>(call, a, s, round, write, gpu);

@@ -1,5 +1,5 @@
 // Attention of few queries on tensor cores: blocks share out the chunks of a tile of up to 16 queries. Warps take
-// pages of keys first, then 16 columns of the values each.
+// pages of keys first, as far as there are some, then 16 columns of the values each.
 #pragma once
 #include "cuda/attention_tensor.cuh"
 #include "cuda/attention_turned.cuh"
@@ -36,19 +36,23 @@ static __device__ __forceinline__ void call_values(const AttentionArgs& a, int64
 template <int kCols>
 static __device__ __forceinline__ void page_scores(const AttentionArgs& a, const TensorPage& page,
                                                    const TensorFewShared& m, float s[4][4]) {
+  constexpr int kAtOnce = kCols < 128 ? kCols : 128;  // columns
   const int t = warp_lane() % 4;
-  uint2 k[kCols / 4];
+#pragma unroll 1
+  for (int from = 0; from < kCols; from += kAtOnce) {
+    uint2 k[kAtOnce / 4];
 #pragma unroll
-  for (int i = 0; i < kCols / 4; i++) {
-    const int d = i / 4 * 16 + 4 * t;
-    k[i] = make_uint2(0, 0);
-    if (d < a.head_dim) k[i] = *reinterpret_cast<const uint2*>(page.keys + 2 * (tile_key(i % 4) * a.head_dim + d));
-  }
+    for (int i = 0; i < kAtOnce / 4; i++) {
+      const int d = from + i / 4 * 16 + 4 * t;
+      k[i] = make_uint2(0, 0);
+      if (d < a.head_dim) k[i] = *reinterpret_cast<const uint2*>(page.keys + 2 * (tile_key(i % 4) * a.head_dim + d));
+    }
 #pragma unroll
-  for (int step = 0; step < kCols / 16; step++) {
-    const uint4 q = m.q[step][warp_lane()];
-    const uint32_t x[4] = {q.x, q.y, q.z, q.w};
-    multiply_page(s, x, k + 4 * step);
+    for (int step = 0; step < kAtOnce / 16; step++) {
+      const uint4 q = m.q[from / 16 + step][warp_lane()];
+      const uint32_t x[4] = {q.x, q.y, q.z, q.w};
+      multiply_page(s, x, k + 4 * step);
+    }
   }
 }
 
@@ -143,11 +147,12 @@ static __device__ __forceinline__ void chunk_columns(const AttentionArgs& a, int
 // One block: up to 16 queries of a tile, every gridDim.y-th chunk of their keys. kTurned: q is not turned yet, its keys
 // and values are not in the cache yet; each row is a tile.
 template <int kCols, bool kTurned>
-static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHead / kCols)
+static __global__ void __launch_bounds__(tensor_few_threads(kCols), kTileHead / kCols)
     tensor_few_kernel(const __grid_constant__ AttentionArgs a, const __grid_constant__ SplitArgs split,
                       const __grid_constant__ RoundTarget round, const __grid_constant__ TurnedWrite write) {
   wait_for_predecessors();
-  constexpr int kPages = kChunkPages * kWarp / tensor_few_threads(kCols);  // of a warp
+  constexpr int kWarps = tensor_few_threads(kCols) / kWarp;
+  constexpr int kPages = kWarps < kChunkPages ? kChunkPages / kWarps : 1;  // of a warp, as long as there are some
   __shared__ TensorFewShared m;
   const int64_t kv_head = blockIdx.x % a.kv_heads, rest = blockIdx.x / a.kv_heads;
   const int64_t part = rest % split.parts, number = rest / split.parts;
@@ -182,6 +187,7 @@ static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHea
 #pragma unroll
     for (int i = 0; i < kPages; i++) {
       const int page = warp * kPages + i;
+      if (page >= kChunkPages) continue;
       const int64_t begin = first_key + page * kPage;
       if (some_in(seen, begin, kPage)) page_scores<kCols>(a, TensorPage(a, tile.seq, kv_head, begin / kPage), m, s[i]);
       see_page(a, plain, m.queries, count, tile.seq, begin, s[i]);
@@ -195,6 +201,7 @@ static __global__ void __launch_bounds__(tensor_few_threads(kCols), 2 * kTileHea
 #pragma unroll
     for (int i = 0; i < kPages; i++) {
       const int page = warp * kPages + i;
+      if (page >= kChunkPages) continue;
       float reference[2] = {-INFINITY, -INFINITY};
 #pragma unroll
       for (int b = 0; b < kChunkBlocks; b++)

@@ -22,12 +22,13 @@ static __device__ __forceinline__ void copies_close() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Until the thread's own groups have all come; by all threads of a warp.
+// Until the thread's own groups but the last kLeft have come; by all threads of a warp.
+template <int kLeft = 0>
 static __device__ __forceinline__ void copies_wait() {
 #if defined(VERDANT_EMULATED)
-  emulator::finish_work(0);
+  emulator::finish_work(kLeft);
 #else
-  asm volatile("cp.async.wait_all;" ::: "memory");
+  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 #endif
 }
 

@@ -7,7 +7,7 @@
 
 namespace verdant::cuda {
 
-constexpr int kTileHead = 128;
+constexpr int kTileHead = 256;
 static constexpr bool kv_in_tiles(DType type, int64_t head_dim) {
   return type == kBF16 && head_dim % 8 == 0 && head_dim <= kTileHead;
 }

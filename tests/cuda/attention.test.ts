@@ -57,6 +57,7 @@ const shapes: readonly AttentionShape[] = [
   { rows: [70], heads: 8, kvHeads: 2, headDim: 128, probs: true },
   { rows: [129, 3], heads: 2, kvHeads: 1, headDim: 40, window: 50, softcap: 10, probs: true },
   { rows: [5, 6], heads: 4, kvHeads: 4, headDim: 64 },
+  { rows: [70, 270], heads: 2, kvHeads: 1, headDim: 256 },
 ];
 
 describe('attention over rows on CUDA', () => {

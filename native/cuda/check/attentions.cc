@@ -19,7 +19,9 @@ std::string shape_name(const Shape& s) {
          (s.window > 0 ? ", window " + std::to_string(s.window) : "") + (s.softcap > 0 ? ", softcap" : "");
 }
 
+// Scores of more columns than 128 are as large as those of 128: rounding q moves them as far.
 std::map<std::string, Attr> attention_attrs(const Shape& s, const std::string& source, bool causal) {
+  const double scale = s.head_dim <= 128 ? 0.3 : 0.3 * std::sqrt(128.0 / static_cast<double>(s.head_dim));
   return {{"source", source},
           {"heads", static_cast<double>(s.heads)},
           {"kv_heads", static_cast<double>(s.kv_heads)},
@@ -27,7 +29,7 @@ std::map<std::string, Attr> attention_attrs(const Shape& s, const std::string& s
           {"layer", 1.0 * (source == "cache")},
           {"causal", causal},
           {"window", static_cast<double>(s.window)},
-          {"scale", 0.3},
+          {"scale", scale},
           {"softcap", s.softcap}};
 }
 
@@ -207,12 +209,12 @@ void add_writes(std::vector<Case>& out) {
 }  // namespace
 
 void add_attention_cases(std::vector<Case>& out) {
-  const Shape small = {4, 2, 16}, grouped = {8, 1, 66}, wide = {2, 2, 272}, usual = {8, 2, 128};
+  const Shape small = {4, 2, 16}, grouped = {8, 1, 66}, wide = {2, 2, 272}, usual = {8, 2, 128}, tall = {8, 4, 256};
   for (const bool causal : {false, true}) {
     for (const Shape& s : {small, grouped, wide, usual, Shape{3, 3, 40, 50, 10.0}})
       out.push_back(rows_case(s, causal, kPlain));
     for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra));
-    for (const Shape& s : {small, usual, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}})
+    for (const Shape& s : {small, usual, tall, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}})
       out.push_back(rows_case(s, causal, kPlain, "bf16"));
     for (const Extra extra : {kSlopes, kRelative, kProbs}) out.push_back(rows_case(small, causal, extra, "bf16"));
   }
@@ -220,7 +222,8 @@ void add_attention_cases(std::vector<Case>& out) {
   out.push_back(rows_case({4, 4, 64}, false, kPlain, "bf16", {3, 1, 8, 2}));
   out.push_back(rows_case({4, 4, 64}, false, kPlain, "bf16", {32, 64, 0, 256, 1}));
   for (const char* type : {"f32", "bf16", "q8"}) {
-    for (const Shape& s : {small, grouped, wide, usual, Shape{4, 2, 64, 70, 0}, Shape{3, 3, 40, 50, 10.0}}) {
+    for (const Shape& s : {small, grouped, wide, usual, tall, Shape{2, 1, 200, 70, 10.0}, Shape{4, 2, 64, 70, 0},
+                           Shape{3, 3, 40, 50, 10.0}}) {
       out.push_back(cache_case(s, type, {1, 1, 1, 1}, {1, 33, 300, 515}, false));
       out.push_back(cache_case(s, type, {5, 1, 33, 40}, {31, 64, 33, 600}, false));
     }
@@ -233,6 +236,7 @@ void add_attention_cases(std::vector<Case>& out) {
   const std::vector<int64_t> ones = {1, 1, 1, 1}, keys = {1, 33, 257, 1100};
   out.push_back(turned_case(usual, "bf16", {64, false}, ones, keys));
   out.push_back(turned_case(usual, "bf16", {0, false}, ones, keys));
+  out.push_back(turned_case(tall, "bf16", {128, false}, ones, keys));
   out.push_back(turned_case({4, 2, 64, 70, 0}, "bf16", {16, true}, ones, keys));
   // As many rows as sequences, some of one; more than 16 queries of a head; columns that are no groups; pairs that are
   // no fours; another cache.
