@@ -123,6 +123,7 @@ elif ((whole - (SECONDS - begin) >= 60)); then
 else
   skip rival "no time is left for it"
 fi
+stage time-more 40 "$program" time more
 if ((whole - (SECONDS - begin) >= 60)); then
   stage time-one-by-one 60 bash -c one_by_one
 else

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 
@@ -37,11 +38,19 @@ class Timer {
  public:
   explicit Timer(bool tiny) : tiny_(tiny) {}
 
+  // `more`: encoders' arithmetic and other heads instead of decoders.
   bool run(const std::string& shapes) {
+    const bool more = shapes == "more";
     guard("ceilings", [&] { ceilings(); });
+    if (more || tiny_) {
+      for (const DType type : {kF32, kF16}) guard("linear", [&] { linear(type, tiny_ ? 64 : 4096); });
+      for (const DType type : {kF32, kBF16}) guard("attention", [&] { encoder_attention(type); });
+      guard("attention", [&] { attention(tiny_ ? 17 : 8192, 8, 4, 256); });
+    }
+    if (more) return good_;
     guard("linear", [&] { linear(kBF16, tiny_ ? 64 : 8192); });
     for (const DType type : {kQ8_0, kQ4_K}) guard("linear", [&] { linear(type, tiny_ ? 256 : 4096); });
-    guard("attention", [&] { attention(tiny_ ? 17 : 8192); });
+    guard("attention", [&] { attention(tiny_ ? 17 : 8192, 32, 8, 128); });
     for (const DecoderShape& shape : kShapes)
       if (shapes.empty() ? shape.name != "tiny" : shapes.find(shape.name) != std::string::npos)
         for (const DType type : {kBF16, kQ8_0, kQ4_K}) decoders(shape, type);
@@ -97,48 +106,75 @@ class Timer {
   }
 
   void linear(DType type, int64_t n) {
-    Maker m("linear", {n}, {0}, "bf16");
+    const bool rounded = type != kF32 && type != kF16;
+    Maker m("linear", {n}, {0}, rounded ? "bf16" : "f32");
     const int32_t w = m.matrix("w", type, n, n), x = m.normal_rows("x", n);
-    const int32_t y = m.node("linear", {x, w, -1}, {{{n, n}}}, {{"compute", "bf16"}}, false)[0];
-    m.node("slice", {y}, {{{n, 1}}}, {{"begin", 0.0}});  // so that little goes back to the host
-    const double ms = median_of(m, compile(cuda::cuda_device(), "cuda:0", m.program));
-    const double size = static_cast<double>(n), rate = 2e3 * size * size * size / ms;
-    std::printf("time     linear %s %lld^3, x rounded from f32: %.3f ms, %.0f TFLOP/s%s\n", dtype_name(type),
-                static_cast<long long>(n), ms, rate / 1e12, share(rate, ceilings_.product, "cuBLASLt").c_str());
+    const int32_t y = m.node("linear", {x, w, -1}, {{{n, n}}}, {{"compute", m.compute()}}, false)[0];
+    const double ms = first_column(m, y), size = static_cast<double>(n), rate = 2e3 * size * size * size / ms;
+    std::printf("time     linear %s %lld^3, x in f32%s: %.3f ms, %.0f TFLOP/s%s\n", dtype_name(type),
+                static_cast<long long>(n), rounded ? " and rounded" : "", ms, rate / 1e12,
+                share(rate, ceilings_.product, "cuBLASLt").c_str());
+  }
+
+  // Median milliseconds of what makes y, of which little goes back to the host.
+  static double first_column(Maker& m, int32_t y) {
+    m.node("slice", {y}, {{{m.rows(), 1}}}, {{"begin", 0.0}});
+    return median_of(m, compile(cuda::cuda_device(), "cuda:0", m.program));
+  }
+
+  static std::map<std::string, Attr> attention_attrs(const char* source, int64_t heads, int64_t kv_heads,
+                                                     int64_t head) {
+    return {{"source", source},       {"layer", 0.0},
+            {"heads", 1.0 * heads},   {"kv_heads", 1.0 * kv_heads},
+            {"head_dim", 1.0 * head}, {"causal", source[0] == 'c'},
+            {"window", 0.0},          {"scale", 1 / std::sqrt(1.0 * head)},
+            {"softcap", 0.0}};
   }
 
   // Prefill of one sequence: the cache write and causal attention over it.
-  void attention(int64_t n) {
-    constexpr int64_t kHeads = 32, kKvHeads = 8, kHead = 128;
+  void attention(int64_t n, int64_t all_heads, int64_t kv_heads, int64_t head) {
     Maker m("attention", {n}, {0}, "auto");
     const Pages pages(m, {n});
     const Places places({n}, {n});
-    const int32_t keys = cache_state(m, "keys", kBF16, pages.blocks, kKvHeads, kHead);
-    const int32_t values = cache_state(m, "values", kBF16, pages.blocks, kKvHeads, kHead);
+    const int32_t keys = cache_state(m, "keys", kBF16, pages.blocks, kv_heads, head);
+    const int32_t values = cache_state(m, "values", kBF16, pages.blocks, kv_heads, head);
     const int32_t table = m.ints("table", pages.table, {1, pages.columns});
     const int32_t positions = m.ints("kv_positions", places.positions);
-    const std::map<std::string, Attr> heads = {{"layer", 0.0}, {"kv_heads", 1.0 * kKvHeads}, {"head_dim", 1.0 * kHead}};
     m.node("kv_write",
-           {m.normal_rows("k", kKvHeads * kHead), m.normal_rows("v", kKvHeads * kHead), keys, values, table, positions,
+           {m.normal_rows("k", kv_heads * head), m.normal_rows("v", kv_heads * head), keys, values, table, positions,
             m.ints("seq_ids", places.seqs)},
-           {}, heads);
-    std::map<std::string, Attr> attrs = heads;
-    attrs.insert({{"source", "cache"},
-                  {"heads", 1.0 * kHeads},
-                  {"causal", true},
-                  {"window", 0.0},
-                  {"scale", 0.08838834764831845},
-                  {"softcap", 0.0}});
-    const int32_t y = m.node(
-        "attention", {m.normal_rows("q", kHeads * kHead), keys, values, m.ints("starts", m.starts()), table, positions},
-        {{{n, kHeads * kHead}}}, attrs, false)[0];
-    m.node("slice", {y}, {{{n, 1}}}, {{"begin", 0.0}});
-    const double ms = median_of(m, compile(cuda::cuda_device(), "cuda:0", m.program));
-    const double flops = 2.0 * static_cast<double>(n) * static_cast<double>(n + 1) * kHeads * kHead;
+           {}, {{"layer", 0.0}, {"kv_heads", 1.0 * kv_heads}, {"head_dim", 1.0 * head}});
+    const int32_t y =
+        m.node("attention",
+               {m.normal_rows("q", all_heads * head), keys, values, m.ints("starts", m.starts()), table, positions},
+               {{{n, all_heads * head}}}, attention_attrs("cache", all_heads, kv_heads, head), false)[0];
+    const double ms = first_column(m, y);
+    const double flops = 2.0 * static_cast<double>(n) * static_cast<double>((n + 1) * all_heads * head);
     std::printf(
-        "time     attention prefill %lld, causal, 32 / 8 heads of 128, bf16 cache, with its write: %.3f ms, %.0f "
+        "time     attention prefill %lld, causal, %lld / %lld heads of %lld, bf16 cache, with its write: %.3f ms, %.0f "
         "TFLOP/s\n",
-        static_cast<long long>(n), ms, flops / ms / 1e9);
+        static_cast<long long>(n), static_cast<long long>(all_heads), static_cast<long long>(kv_heads),
+        static_cast<long long>(head), ms, flops / ms / 1e9);
+  }
+
+  // Of an encoder: all rows of each sequence, with the small linear that makes the values, whose type is attention's.
+  void encoder_attention(DType type) {
+    constexpr int64_t kHeads = 12, kHead = 64, kWidth = kHeads * kHead, kCols = 64;
+    const int64_t n = tiny_ ? 17 : 512, sequences = tiny_ ? 2 : 32;
+    const std::vector<int64_t> lengths(static_cast<size_t>(sequences), n);
+    std::vector<int32_t> units;
+    for (int32_t u = 0; u < sequences; u++) units.push_back(u);
+    Maker m("encoder attention", lengths, units, "auto");
+    const int32_t x = m.normal_rows("x", kCols), w = m.matrix("w", type, kWidth, kCols, 0.1);
+    const int32_t v = m.node("linear", {x, w, -1}, {{{m.rows(), kWidth}}}, {{"compute", "auto"}}, false)[0];
+    const int32_t y =
+        m.node("attention", {m.normal_rows("q", kWidth), m.normal_rows("k", kWidth), v, m.ints("starts", m.starts())},
+               {{{m.rows(), kWidth}}}, attention_attrs("rows", kHeads, kHeads, kHead), false)[0];
+    const double ms = first_column(m, y), flops = 4.0 * static_cast<double>(sequences * n * n * kWidth);
+    std::printf(
+        "time     attention over %lld x %lld rows, 12 heads of 64, %s, with the linear of values: %.3f ms, %.0f "
+        "TFLOP/s\n",
+        static_cast<long long>(sequences), static_cast<long long>(n), dtype_name(type), ms, flops / ms / 1e9);
   }
 
   void decoders(const DecoderShape& shape, DType type) {
