@@ -19,15 +19,27 @@ static void write(const OpCall& call, const Gpu& gpu, F f) {
   each(count_of(call.out[0]), gpu, Write<F>{float_output(call), f});
 }
 
+// quad(at, ...): of columns c .. c + 3 of the row that begins at `at`, see load_quad.
 struct Activate {
   const float* x;
   int64_t fn;
   __device__ float operator()(int64_t i) const { return activate(fn, x[i]); }
+  __device__ Quad quad(int64_t at, int c, int cols, bool aligned) const {
+    Quad q = load_quad(x + at, c, cols, aligned);
+    for (float& v : q.v) v = activate(fn, v);
+    return q;
+  }
 };
 struct Gate {
   const float *gate, *up;
   int64_t fn;
   __device__ float operator()(int64_t i) const { return activate(fn, gate[i]) * up[i]; }
+  __device__ Quad quad(int64_t at, int c, int cols, bool aligned) const {
+    Quad q = load_quad(gate + at, c, cols, aligned);
+    const Quad other = load_quad(up + at, c, cols, aligned);
+    for (int k = 0; k < 4; k++) q.v[k] = activate(fn, q.v[k]) * other.v[k];
+    return q;
+  }
 };
 // b: as a, or one row of `period` for all rows of a.
 struct Add {
@@ -53,27 +65,26 @@ struct Softcap {
 
 // y = f, row by row, and rounded for the linear that reads it: four columns a thread.
 template <class F>
-static __global__ void rounded_kernel(float* y, int64_t rows, int64_t cols, F f, RoundTarget to) {
+static __global__ void rounded_kernel(float* y, int64_t rows, int cols, bool aligned, F f, RoundTarget to) {
   wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * kElementThreads + threadIdx.x, quarters = to.groups * kQuartersOfGroup;
-  const int64_t row = i / quarters, quarter = i % quarters;
+  const int64_t row = i / quarters, quarter = i % quarters, at = row * cols;
   const bool inside = row < rows;
-  float v[4];
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    const int64_t c = 4 * quarter + k;
-    v[k] = inside && c < cols ? f(row * cols + c) : 0.0f;
-    if (inside && c < cols) y[row * cols + c] = v[k];
-  }
-  round_quarter(v, row, quarter, inside, to);
+  const int c = static_cast<int>(4 * quarter);
+  Quad q = {};
+  if (inside && c < cols) q = f.quad(at, c, cols, aligned);
+  for (int k = 0; k < 4; k++)
+    if (c + k >= cols) q.v[k] = 0.0f;
+  if (inside && !to.alone) store_quad(y + at, c, cols, aligned, q);
+  round_quarter(q.v, row, quarter, inside, to);
 }
 
 template <class F>
 static void write_rounded(const OpCall& call, const RoundTarget& to, const Gpu& gpu, F f) {
   if (!to.wanted()) return write(call, gpu, f);
-  const int64_t rows = call.out[0].dim[0];
+  const int64_t rows = call.out[0].dim[0], cols = call.out[0].dim[1];
   launch(rounded_kernel<F>, blocks_of(rows * to.groups * kQuartersOfGroup, kElementThreads), kElementThreads, 0, gpu,
-         float_output(call), rows, call.out[0].dim[1], f, to);
+         float_output(call), rows, static_cast<int>(cols), cols % 4 == 0, f, to);
 }
 
 void activation_rows(const OpCall& call, const RoundTarget& round, const Gpu& gpu) {

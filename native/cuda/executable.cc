@@ -203,7 +203,7 @@ void CudaExecutable::enqueue(const std::atomic<bool>& cancelled) {
       continue;
     }
     const Fusion& f = fusions_[fusion++];
-    f.run(calls_of(f).data(), gpu_);
+    f.run({calls_of(f).data(), f.alone}, gpu_);
     n += f.count;
   }
 }

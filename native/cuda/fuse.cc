@@ -36,26 +36,26 @@ void norm(const OpCall& call, const OpCall* add, const RoundTarget& round, const
 }
 
 template <bool kLayer>
-void add_norm(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[1], c[0], {}, gpu, kLayer);
+void add_norm(const FusedCalls& c, const Gpu& gpu) {
+  norm(c[1], &c[0], {}, gpu, kLayer);
 }
 template <bool kLayer>
-void add_norm_linear(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[1], c[0], linear_target(*c[2], gpu), gpu, kLayer);
-  linear_of_rounded(*c[2], gpu);
+void add_norm_linear(const FusedCalls& c, const Gpu& gpu) {
+  norm(c[1], &c[0], linear_target(c[2], gpu, c.is_alone(1)), gpu, kLayer);
+  linear_of_rounded(c[2], gpu);
 }
 template <bool kLayer>
-void norm_linear(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[0], nullptr, linear_target(*c[1], gpu), gpu, kLayer);
-  linear_of_rounded(*c[1], gpu);
+void norm_linear(const FusedCalls& c, const Gpu& gpu) {
+  norm(c[0], nullptr, linear_target(c[1], gpu, c.is_alone(0)), gpu, kLayer);
+  linear_of_rounded(c[1], gpu);
 }
-void activation_linear(const OpCall* const* c, const Gpu& gpu) {
-  activation_rows(*c[0], linear_target(*c[1], gpu), gpu);
-  linear_of_rounded(*c[1], gpu);
+void activation_linear(const FusedCalls& c, const Gpu& gpu) {
+  activation_rows(c[0], linear_target(c[1], gpu, c.is_alone(0)), gpu);
+  linear_of_rounded(c[1], gpu);
 }
-void gated_linear(const OpCall* const* c, const Gpu& gpu) {
-  gated_rows(*c[0], linear_target(*c[1], gpu), gpu);
-  linear_of_rounded(*c[1], gpu);
+void gated_linear(const FusedCalls& c, const Gpu& gpu) {
+  gated_rows(c[0], linear_target(c[1], gpu, c.is_alone(0)), gpu);
+  linear_of_rounded(c[1], gpu);
 }
 
 // A call whose workspace begins behind `bytes` of another one's.
@@ -69,37 +69,40 @@ OpCall behind(const OpCall& call, int64_t bytes) {
 int64_t attention_linear_bytes(const OpCall* const* c) {
   return aligned(attention_workspace(*c[0])) + linear_workspace(*c[1]);
 }
-void attention_linear(const OpCall* const* c, const Gpu& gpu) {
-  const OpCall linear = behind(*c[1], attention_workspace(*c[0]));
-  attention_rows(*c[0], linear_target(linear, gpu), gpu) ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
+void attention_linear(const FusedCalls& c, const Gpu& gpu) {
+  const OpCall linear = behind(c[1], attention_workspace(c[0]));
+  attention_rows(c[0], linear_target(linear, gpu, false), gpu) ? linear_of_rounded(linear, gpu)
+                                                               : linear_of_rows(linear, gpu);
 }
 
 // Both linears hold a rounded x in the workspace at the same time.
 int64_t feed_forward_bytes(const OpCall& linears, const OpCall& down) {
   return aligned(linear_workspace(linears)) + linear_workspace(down);
 }
-void feed_forward(const OpCall& linears, const OpCall& gated, const OpCall& down, const Gpu& gpu) {
-  const OpCall second = behind(down, linear_workspace(linears));
-  if (!linear_gated(linears, gated, linear_target(second, gpu), gpu)) {
-    linear_of_rounded(linears, gpu);
-    gated_rows(gated, linear_target(second, gpu), gpu);
+// c: linears, what gates them, the linear of that.
+void feed_forward(const FusedCalls& c, const Gpu& gpu) {
+  const OpCall second = behind(c[2], linear_workspace(c[0]));
+  const RoundTarget round = linear_target(second, gpu, c.is_alone(1));
+  if (!linear_gated(c[0], c[1], round, gpu)) {
+    linear_of_rounded(c[0], gpu);
+    gated_rows(c[1], round, gpu);
   }
   linear_of_rounded(second, gpu);
 }
 template <bool kLayer>
-void norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[0], nullptr, linear_target(*c[1], gpu), gpu, kLayer);
-  feed_forward(*c[1], *c[2], *c[3], gpu);
+void norm_feed_forward(const FusedCalls& c, const Gpu& gpu) {
+  norm(c[0], nullptr, linear_target(c[1], gpu, c.is_alone(0)), gpu, kLayer);
+  feed_forward(c.from(1), gpu);
 }
 template <bool kLayer>
-void add_norm_feed_forward(const OpCall* const* c, const Gpu& gpu) {
-  norm(*c[1], c[0], linear_target(*c[2], gpu), gpu, kLayer);
-  feed_forward(*c[2], *c[3], *c[4], gpu);
+void add_norm_feed_forward(const FusedCalls& c, const Gpu& gpu) {
+  norm(c[1], &c[0], linear_target(c[2], gpu, c.is_alone(1)), gpu, kLayer);
+  feed_forward(c.from(2), gpu);
 }
 int64_t norm_feed_forward_bytes(const OpCall* const* c) { return feed_forward_bytes(*c[1], *c[3]); }
 int64_t add_norm_feed_forward_bytes(const OpCall* const* c) { return feed_forward_bytes(*c[2], *c[4]); }
 
-void rope_write(const OpCall* const* c, const Gpu& gpu) { rope_and_write(*c[0], *c[1], *c[2], gpu); }
+void rope_write(const FusedCalls& c, const Gpu& gpu) { rope_and_write(c[0], c[1], c[2], gpu); }
 
 // kRope: nodes of rope lie before the cache write, at `write`.
 template <bool kRope>
@@ -107,14 +110,14 @@ int64_t write_attention_bytes(const OpCall* const* c) {
   return attention_linear_bytes(c + 2 * kRope + 1);
 }
 template <bool kRope>
-void write_attention_linear(const OpCall* const* c, const Gpu& gpu) {
-  const OpCall* const* write = c + 2 * kRope;
-  const OpCall linear = behind(*write[2], attention_workspace(*write[1]));
-  const RoundTarget round = linear_target(linear, gpu);
-  if (turned_attention(kRope ? c[0] : nullptr, kRope ? c[1] : nullptr, *write[0], *write[1], round, gpu))
+void write_attention_linear(const FusedCalls& c, const Gpu& gpu) {
+  const FusedCalls write = c.from(2 * kRope);
+  const OpCall linear = behind(write[2], attention_workspace(write[1]));
+  const RoundTarget round = linear_target(linear, gpu, false);
+  if (turned_attention(kRope ? &c[0] : nullptr, kRope ? &c[1] : nullptr, write[0], write[1], round, gpu))
     return round.wanted() ? linear_of_rounded(linear, gpu) : linear_of_rows(linear, gpu);
-  kRope ? rope_write(c, gpu) : kv_write_rows(*write[0], gpu);
-  attention_linear(write + 1, gpu);
+  kRope ? rope_write(c, gpu) : kv_write_rows(write[0], gpu);
+  attention_linear(write.from(1), gpu);
 }
 
 int32_t readers(const Program& program, int32_t value) {
@@ -216,12 +219,23 @@ Fusion fusion_at(const Program& program, int32_t n) {
   return write_fusion(program, n);
 }
 
+// Of FusedCalls.
+uint32_t alone_of(const Program& program, const Fusion& f) {
+  uint32_t alone = 0;
+  for (int32_t i = 0; i + 1 < f.count; i++) {
+    const Node &node = program.nodes[f.first + i], &next = program.nodes[f.first + i + 1];
+    if (feeds(node, next) && node.outputs.size() == 1 && readers(program, node.outputs[0]) == 1) alone |= 1u << i;
+  }
+  return alone;
+}
+
 }  // namespace
 
 std::vector<Fusion> find_fusions(const Program& program) {
   std::vector<Fusion> all;
   for (int32_t n = 0; n < static_cast<int32_t>(program.nodes.size());) {
-    const Fusion found = fusion_at(program, n);
+    Fusion found = fusion_at(program, n);
+    found.alone = alone_of(program, found);
     if (found.count > 0) all.push_back(found);
     n += std::max(1, found.count);
   }

@@ -7,11 +7,21 @@
 
 namespace verdant::cuda {
 
-// Nodes first .. first + count - 1, run together; `calls` are theirs, in order.
+// The calls of fused nodes, in order. `alone`, a bit each: what the node makes is read by the next one alone.
+struct FusedCalls {
+  const OpCall* const* calls;
+  uint32_t alone;
+  const OpCall& operator[](int32_t i) const { return *calls[i]; }
+  bool is_alone(int32_t i) const { return (alone >> i & 1) != 0; }
+  FusedCalls from(int32_t i) const { return {calls + i, alone >> i}; }
+};
+
+// Nodes first .. first + count - 1, run together.
 struct Fusion {
   int32_t first, count;
-  void (*run)(const OpCall* const* calls, const Gpu& gpu);
+  void (*run)(const FusedCalls& calls, const Gpu& gpu);
   int64_t (*workspace)(const OpCall* const* calls) = nullptr;  // where more is needed than each node needs
+  uint32_t alone = 0;                                          // of FusedCalls
 };
 
 constexpr int32_t kMaxFused = 5;
@@ -39,7 +49,8 @@ bool turned_attention(const OpCall* q, const OpCall* k, const OpCall& write, con
 int64_t attention_workspace(const OpCall& call);
 void linear_of_rows(const OpCall& call, const Gpu& gpu);
 void linear_of_rounded(const OpCall& call, const Gpu& gpu);
-RoundTarget linear_target(const OpCall& call, const Gpu& gpu);
+// Where rows of x go in the forms that a linear wants. only_reader: of x.
+RoundTarget linear_target(const OpCall& call, const Gpu& gpu, bool only_reader);
 void kv_write_rows(const OpCall& call, const Gpu& gpu);
 // rope of q, rope of k, and the cache write of that k and of v.
 void rope_and_write(const OpCall& q, const OpCall& k, const OpCall& write, const Gpu& gpu);

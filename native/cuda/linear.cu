@@ -33,19 +33,14 @@ Compute linear_compute(Compute wanted, DType type) {
 constexpr int64_t kHopperRows = 33;
 
 // x (rows, cols) in bf16: a thread takes four columns.
-static __global__ void round_kernel(RowSource source, int64_t rows, int64_t cols, RoundTarget to) {
+static __global__ void round_kernel(RowSource source, int64_t rows, int cols, bool aligned, RoundTarget to) {
   wait_for_predecessors();
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, quarters = to.groups * kQuartersOfGroup;
   const int64_t row = i / quarters, quarter = i % quarters;
   const bool inside = row < rows;
-  const float* x = source.x + row * source.stride;
-  float v[4];
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    const int64_t c = 4 * quarter + k;
-    v[k] = inside && c < cols ? x[c] : 0.0f;
-  }
-  round_quarter(v, row, quarter, inside, to);
+  Quad q = {};
+  if (inside) q = load_quad(source.x + row * source.stride, static_cast<int>(4 * quarter), cols, aligned);
+  round_quarter(q.v, row, quarter, inside, to);
 }
 
 // Where the rounded rows lie in the workspace; absent where no type wants them.
@@ -243,7 +238,8 @@ static RoundTarget target_of(const RoundedForms& f, uint8_t* workspace) {
           reinterpret_cast<float*>(at(f.sums)),
           reinterpret_cast<uint16_t*>(at(f.parts)),
           reinterpret_cast<uint16_t*>(at(f.stepped_parts)),
-          f.groups};
+          f.groups,
+          false};
 }
 
 // Segments of equal type in one launch.
@@ -258,7 +254,7 @@ void multiply(const OpCall& call, const Gpu& gpu, const RowSource& source, const
   const RoundTarget target = target_of(f, workspace);
   if (target.wanted() && !rounded)
     launch(round_kernel, blocks_of(source.rows * f.groups * kQuartersOfGroup, 128), 128, 0, gpu, source, source.rows,
-           cols, target);
+           static_cast<int>(cols), cols % 4 == 0 && source.stride % 4 == 0, target);
   for (int32_t t = 0; t < kDTypeCount; t++) {
     const auto type = static_cast<DType>(t);
     SegmentList list{};
@@ -301,8 +297,13 @@ RoundedRows linear_rows(const OpCall& call, DType type, const Gpu& gpu) {
   return rounded_rows(linear_forms(call, gpu), type, call.workspace);
 }
 
-RoundTarget linear_target(const OpCall& call, const Gpu& gpu) {
-  return target_of(linear_forms(call, gpu), call.workspace);
+RoundTarget linear_target(const OpCall& call, const Gpu& gpu, bool only_reader) {
+  RoundTarget target = target_of(linear_forms(call, gpu), call.workspace);
+  target.alone = only_reader && target.wanted();
+  for (int32_t p = 0; p < call.out_count; p++)
+    for (int32_t i = 0; i < linear_matrix(call, p).segment_count; i++)
+      if (linear_compute(call.compute, linear_matrix(call, p).segments[i].type) != kComputeBF16) target.alone = false;
+  return target;
 }
 
 static void linear_products(const OpCall& call, const Gpu& gpu, bool rounded) {

@@ -42,6 +42,7 @@ struct RoundTarget {
   float* sums;
   uint16_t *parts, *stepped_parts;
   int64_t groups;
+  bool alone;  // the rows themselves are not wanted: whoever makes them may leave them out
   __host__ __device__ bool wanted() const { return linear != nullptr || dealt != nullptr || stepped != nullptr; }
 };
 

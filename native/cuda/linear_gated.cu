@@ -49,7 +49,7 @@ static __global__ void __launch_bounds__(kLinearThreads, 2) linear_gated_kernel(
       if (a.gate.bias != nullptr) gate += a.gate.bias[begin + column];
       if (a.up.bias != nullptr) up += a.up.bias[begin + column];
       v = activate(a.fn, gate) * up;
-      a.y[int64_t{row} * a.gate.rows + begin + column] = v;
+      if (!a.to.alone) a.y[int64_t{row} * a.gate.rows + begin + column] = v;
     }
     values[row][column] = v;
   }

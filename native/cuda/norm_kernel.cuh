@@ -14,32 +14,6 @@ struct NormScratch {
   float sums[3][kNormThreads / kWarp];
 };
 
-struct Quad {
-  float v[4];
-};
-// x[c] .. x[c + 3], zeros from `cols` on. `aligned`: each such place is a multiple of 16 bytes, cols of 4.
-static __device__ __forceinline__ Quad load_quad(const float* x, int c, int cols, bool aligned) {
-  Quad q = {{0.0f, 0.0f, 0.0f, 0.0f}};
-  if (aligned) {
-    if (c >= cols) return q;
-    const float4 all = *reinterpret_cast<const float4*>(x + c);
-    return {{all.x, all.y, all.z, all.w}};
-  }
-#pragma unroll
-  for (int k = 0; k < 4; k++)
-    if (c + k < cols) q.v[k] = x[c + k];
-  return q;
-}
-static __device__ __forceinline__ void store_quad(float* x, int c, int cols, bool aligned, const Quad& q) {
-  if (aligned) {
-    if (c < cols) *reinterpret_cast<float4*>(x + c) = make_float4(q.v[0], q.v[1], q.v[2], q.v[3]);
-    return;
-  }
-#pragma unroll
-  for (int k = 0; k < 4; k++)
-    if (c + k < cols) x[c + k] = q.v[k];
-}
-
 // A thread's columns of a row: kItems times four, in registers; 0: as many as there are, read again each time.
 template <int kItems>
 struct OwnColumns {
@@ -66,8 +40,8 @@ struct OwnColumns {
   }
 };
 
-// What a norm reads and writes: rows a (+ b, to `sum`) normed to y; with `round`, also in the forms that a linear
-// wants.
+// What a norm reads and writes: rows a (+ b, to `sum`) normed to y; with `round`, also, or only, in the forms that a
+// linear wants.
 struct NormArgs {
   const float *a, *b;
   float *sum, *y;
@@ -112,7 +86,7 @@ static __global__ void __launch_bounds__(kNormThreads) norm_kernel(Norm norm, co
 #pragma unroll
     for (int k = 0; k < 4; k++)
       if (c + k < a.cols) out.v[k] = norm.column(q.v[k], weight.v[k], bias.v[k], found);
-    store_quad(y, c, a.cols, a.aligned, out);
+    if (!a.round.alone) store_quad(y, c, a.cols, a.aligned, out);
     if (a.round.wanted()) round_quarter(out.v, row, c / 4, c / 4 < kQuartersOfGroup * a.round.groups, a.round);
   }
 }

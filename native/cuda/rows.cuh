@@ -30,6 +30,32 @@ static void each(int64_t n, const Gpu& gpu, F f) {
   launch(each_kernel<F>, blocks_of(n, kElementThreads), kElementThreads, 0, gpu, n, f);
 }
 
+struct Quad {
+  float v[4];
+};
+// x[c] .. x[c + 3], zeros from `cols` on. `aligned`: each such place is a multiple of 16 bytes, cols of 4.
+static __device__ __forceinline__ Quad load_quad(const float* x, int c, int cols, bool aligned) {
+  Quad q = {{0.0f, 0.0f, 0.0f, 0.0f}};
+  if (aligned) {
+    if (c >= cols) return q;
+    const float4 all = *reinterpret_cast<const float4*>(x + c);
+    return {{all.x, all.y, all.z, all.w}};
+  }
+#pragma unroll
+  for (int k = 0; k < 4; k++)
+    if (c + k < cols) q.v[k] = x[c + k];
+  return q;
+}
+static __device__ __forceinline__ void store_quad(float* x, int c, int cols, bool aligned, const Quad& q) {
+  if (aligned) {
+    if (c < cols) *reinterpret_cast<float4*>(x + c) = make_float4(q.v[0], q.v[1], q.v[2], q.v[3]);
+    return;
+  }
+#pragma unroll
+  for (int k = 0; k < 4; k++)
+    if (c + k < cols) x[c + k] = q.v[k];
+}
+
 // The last sequence that begins at or before `row`; bounds ascend, count of sequences >= 1.
 static __device__ __forceinline__ int64_t sequence_of(const int32_t* bounds, int64_t count, int64_t row) {
   int64_t low = 0, high = count;
